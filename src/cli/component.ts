@@ -1,0 +1,13 @@
+import { type ComponentName, describeFlags, loadComponent, parseFlags, runAlone } from '../node/index.ts';
+
+/** Runs one component in the foreground until a signal (or its supervisor) ends it. */
+export async function runComponent(name: string, summary: string, argv: string[]): Promise<number> {
+  const module = await loadComponent(name as ComponentName);
+  if (argv.includes('--help') || argv.includes('-h')) {
+    console.log(`Usage: deckhand ${name} [OPTIONS]\n\n${module.summary || summary}\n\n${describeFlags(module.flags)}`);
+    return 0;
+  }
+  const supervised = argv[0] === '--supervised';
+  const { values } = parseFlags(module.flags, supervised ? argv.slice(1) : argv);
+  return runAlone(module, values, supervised);
+}

@@ -1,0 +1,80 @@
+import { UsageError } from '../node/index.ts';
+
+/** A command: what `deckhand <name>` does. Each is a file in this folder, loaded only when it is called. */
+export interface Command {
+  summary: string;
+  /** Returns the exit status: 0, or 1 when it failed. Throws UsageError for status 2. */
+  run(argv: string[]): Promise<number>;
+}
+
+/** Every command with one line of what it does, in the order of --help. */
+const commands: Record<string, { summary: string; load: () => Promise<{ default: Command }> }> = {
+  up: { summary: 'start a cluster on this machine', load: () => import('./up.ts') },
+  down: { summary: 'stop it and take everything away that it made', load: () => import('./down.ts') },
+  status: { summary: 'show components, node, pods and Services', load: () => import('./status.ts') },
+  setup: { summary: 'install the Debian packages that a node needs', load: () => import('./setup.ts') },
+  image: { summary: 'pull, ls, rm or import images of the node', load: () => import('./image.ts') },
+  version: { summary: 'print the version', load: () => import('./version.ts') },
+};
+
+/** Components as commands: each runs alone in anybody's cluster. */
+const components: Record<string, string> = {
+  apiserver: 'run the API server alone',
+  scheduler: 'run the scheduler alone',
+  controllers: 'run the controllers alone',
+  dns: 'run the cluster DNS alone',
+  kubelet: 'run the kubelet alone',
+  runtime: 'run the container runtime (CRI) alone',
+  proxy: 'run the Service proxy alone',
+};
+
+function help(): string {
+  const line = ([name, summary]: [string, string]) => `  ${name.padEnd(12)} ${summary}`;
+  return `Usage: deckhand COMMAND [OPTIONS]
+
+${Object.entries(commands)
+  .map(([name, { summary }]) => line([name, summary]))
+  .join('\n')}
+
+One component alone:
+${Object.entries(components).map(line).join('\n')}
+
+deckhand COMMAND --help shows a command's options.`;
+}
+
+/** Runs the command line; gives the exit status: 0 done, 1 failed, 2 not understood. */
+async function main(argv: string[]): Promise<number> {
+  const [name, ...rest] = argv;
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    console.log(help());
+    return name === undefined ? 2 : 0;
+  }
+  if (name === '--version') return (await import('./version.ts')).default.run([]);
+  try {
+    if (commands[name]) return await (await commands[name].load()).default.run(rest);
+    if (components[name]) return await (await import('./component.ts')).runComponent(name, components[name], rest);
+    throw new UsageError(`there is no command ${JSON.stringify(name)}`);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      console.error(
+        `deckhand: ${error.message}; see 'deckhand ${commands[name] || components[name] ? `${name} ` : ''}--help'`,
+      );
+      return 2;
+    }
+    console.error(`deckhand: ${describe(error)}`);
+    if (process.env['DECKHAND_TRACE']) console.error(error);
+    return 1;
+  }
+}
+
+/** An error with its causes in one sentence. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause =
+    error.cause === undefined || error.message.includes(describe(error.cause)) ? '' : `: ${describe(error.cause)}`;
+  return `${error.message}${cause}`;
+}
+
+process.exitCode = await main(process.argv.slice(2));
+// Whatever still listens or waits must not keep a finished command alive.
+process.exit();

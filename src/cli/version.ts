@@ -1,0 +1,11 @@
+import packageJson from '../../package.json' with { type: 'json' };
+import type { Command } from './main.ts';
+
+const command: Command = {
+  summary: 'print the version',
+  async run() {
+    console.log(`deckhand ${packageJson.version} (Kubernetes API v1.36, CRI v1, Node ${process.version})`);
+    return 0;
+  },
+};
+export default command;

@@ -1,0 +1,7 @@
+export {
+  runVisible,
+  type ServiceProcess,
+  type SpawnServiceOptions,
+  spawnDetached,
+  spawnService,
+} from './spawn-service.ts';

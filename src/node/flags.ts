@@ -1,0 +1,82 @@
+import { parseArgs } from 'node:util';
+
+/** One option of a command. */
+export interface Flag {
+  type: 'string' | 'boolean';
+  /** One line for --help. */
+  help: string;
+  /** What the value is called in --help: `ADDR:PORT`. */
+  value?: string;
+  default?: string | boolean;
+  /** May be given more than once. */
+  multiple?: boolean;
+  short?: string;
+}
+
+/** The options of a command, by name. */
+export type Flags = Record<string, Flag>;
+
+/** What was given, with defaults filled in; a string option that was not given and has no default is undefined. */
+export type FlagValues<F extends Flags> = {
+  [K in keyof F]: F[K] extends { multiple: true }
+    ? string[]
+    : F[K]['type'] extends 'boolean'
+      ? boolean
+      : F[K] extends { default: string }
+        ? string
+        : string | undefined;
+};
+
+/** A command line that cannot be used: ends the process with status 2. */
+export class UsageError extends Error {}
+
+/**
+ * Parses a command's arguments.
+ * @throws UsageError for an unknown option, a missing value or a surplus argument
+ */
+export function parseFlags<F extends Flags>(
+  flags: F,
+  argv: readonly string[],
+  options: { positionals?: boolean } = {},
+): { values: FlagValues<F>; positionals: string[] } {
+  const spec: Record<string, { type: 'string' | 'boolean'; multiple?: boolean; short?: string }> = {};
+  for (const [name, { type, multiple, short }] of Object.entries(flags)) {
+    spec[name] = { type, ...(multiple ? { multiple } : {}), ...(short ? { short } : {}) };
+  }
+  try {
+    const parsed = parseArgs({
+      args: normalise(flags, argv),
+      options: spec,
+      allowPositionals: options.positionals ?? false,
+      allowNegative: true,
+      strict: true,
+    });
+    const values: Record<string, unknown> = {};
+    for (const [name, flag] of Object.entries(flags)) {
+      values[name] =
+        parsed.values[name] ?? flag.default ?? (flag.multiple ? [] : flag.type === 'boolean' ? false : undefined);
+    }
+    return { values: values as FlagValues<F>, positionals: parsed.positionals };
+  } catch (error) {
+    throw new UsageError((error as Error).message.split('. ')[0]!.replace(/^./, (letter) => letter.toLowerCase()));
+  }
+}
+
+/** Go programs take `--flag=true` for booleans, and their users write it. */
+function normalise(flags: Flags, argv: readonly string[]): string[] {
+  return argv.map((argument) => {
+    const match = /^--([\w-]+)=(true|false)$/.exec(argument);
+    if (!match || flags[match[1]!]?.type !== 'boolean') return argument;
+    return match[2] === 'true' ? `--${match[1]}` : `--no-${match[1]}`;
+  });
+}
+
+/** The options as lines for --help. */
+export function describeFlags(flags: Flags): string {
+  const lines = Object.entries(flags).map(([name, flag]) => {
+    const left = `  ${flag.short ? `-${flag.short}, ` : ''}--${name}${flag.type === 'string' ? ` ${flag.value ?? 'TEXT'}` : ''}`;
+    const fallback = flag.default !== undefined && flag.default !== false ? ` (default ${flag.default})` : '';
+    return `${left.padEnd(34)} ${flag.help}${fallback}`;
+  });
+  return lines.join('\n');
+}

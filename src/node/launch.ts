@@ -1,0 +1,126 @@
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { Component, StopOptions } from '../async/index.ts';
+import { spawnService } from '../host/service/index.ts';
+import { type ComponentContext, type ComponentName, loadComponent } from './component-module.ts';
+import { parseFlags } from './flags.ts';
+
+/** Where a component runs. */
+export type Place = 'process' | 'thread' | 'inline';
+
+/** A component that was started somewhere. */
+export interface Running {
+  /** Its process. */
+  pid: number;
+  /** Resolves when it serves; rejects when it ended before. */
+  ready: Promise<void>;
+  /** Resolves when it has ended, with why. Never rejects. */
+  ended: Promise<string>;
+  stop(options?: StopOptions): Promise<void>;
+}
+
+const entry = join(import.meta.dirname, '../cli/main.ts');
+
+/** Words on the pipe between the supervisor and a component in its own process or thread. */
+export const messages = { ready: 'ready', stop: 'stop', remove: 'stop remove' } as const;
+
+/** Starts a component with the arguments that its command takes. */
+export function launch(
+  name: ComponentName,
+  argv: readonly string[],
+  place: Place,
+  context: ComponentContext & { onOutput: (line: string) => void },
+): Running {
+  if (place === 'process') return launchProcess(name, argv, context);
+  if (place === 'thread') return launchThread(name, argv, context);
+  return launchInline(name, argv, context);
+}
+
+function launchProcess(
+  name: ComponentName,
+  argv: readonly string[],
+  context: { onOutput: (line: string) => void },
+): Running {
+  // The child ends when this pipe does: a supervisor that was killed leaves no component behind.
+  const child = spawnService(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', entry, name, '--supervised', ...argv],
+    {
+      onLine: (line) => (line === messages.ready ? becomeReady() : context.onOutput(line)),
+    },
+  );
+  let becomeReady: () => void = () => {};
+  const ready = new Promise<void>((resolve, reject) => {
+    becomeReady = resolve;
+    void child.ended.then((why) => reject(new Error(`${name} ended before it was ready: ${why}`)));
+  });
+  ready.catch(() => {});
+  return {
+    pid: child.pid,
+    ready,
+    ended: child.ended,
+    stop: async ({ remove = false } = {}) => {
+      child.write(`${remove ? messages.remove : messages.stop}\n`);
+      await child.ended;
+    },
+  };
+}
+
+function launchThread(
+  name: ComponentName,
+  argv: readonly string[],
+  context: { onOutput: (line: string) => void },
+): Running {
+  const worker = new Worker(entry, { argv: [name, '--supervised', ...argv], stdin: true, stdout: true, stderr: true });
+  let becomeReady: () => void = () => {};
+  const lines = (text: string): void => {
+    for (const line of text.split('\n'))
+      if (line === messages.ready) becomeReady();
+      else if (line !== '') context.onOutput(line);
+  };
+  worker.stdout.on('data', (chunk) => lines(String(chunk)));
+  worker.stderr.on('data', (chunk) => lines(String(chunk)));
+  let failure = '';
+  worker.on('error', (error) => {
+    failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  });
+  const ended = new Promise<string>((resolve) =>
+    worker.on('exit', (code) => resolve(failure || `thread exited with status ${code}`)),
+  );
+  const ready = new Promise<void>((resolve, reject) => {
+    becomeReady = resolve;
+    void ended.then((why) => reject(new Error(`${name} ended before it was ready: ${why}`)));
+  });
+  ready.catch(() => {});
+  return {
+    pid: process.pid,
+    ready,
+    ended,
+    stop: async ({ remove = false } = {}) => {
+      worker.stdin!.write(`${remove ? messages.remove : messages.stop}\n`);
+      await ended;
+    },
+  };
+}
+
+function launchInline(name: ComponentName, argv: readonly string[], context: ComponentContext): Running {
+  let end: (why: string) => void = () => {};
+  const ended = new Promise<string>((resolve) => {
+    end = resolve;
+  });
+  const started: Promise<Component> = loadComponent(name).then((module) =>
+    module.start(parseFlags(module.flags, argv).values, context),
+  );
+  const ready = started.then((component) => component.ready);
+  ready.catch((error: unknown) => end(error instanceof Error ? error.message : String(error)));
+  return {
+    pid: process.pid,
+    ready,
+    ended,
+    stop: async (options) => {
+      const component = await started.catch(() => undefined);
+      await component?.stop(options);
+      end('stopped');
+    },
+  };
+}

@@ -1,0 +1,36 @@
+import { createInterface } from 'node:readline';
+import { systemClock } from '../async/index.ts';
+import { createLogger, textSink } from '../log/index.ts';
+import type { ComponentModule } from './component-module.ts';
+import { messages } from './launch.ts';
+
+/**
+ * Runs a component in this process until SIGINT or SIGTERM, or, when supervised, until the supervisor says stop or is
+ * gone. Gives the exit status.
+ */
+export async function runAlone(
+  module: ComponentModule<any>,
+  values: Record<string, unknown>,
+  supervised: boolean,
+): Promise<number> {
+  const level = Number(values['v'] ?? 2) >= 4 ? 'debug' : 'info';
+  const log = createLogger(
+    module.name,
+    textSink((line) => process.stderr.write(line), systemClock.now),
+    level,
+  );
+  const asked = new Promise<{ remove: boolean }>((resolve) => {
+    process.on('SIGINT', () => resolve({ remove: false }));
+    process.on('SIGTERM', () => resolve({ remove: false }));
+    if (!supervised) return;
+    const lines = createInterface({ input: process.stdin });
+    lines.on('line', (line) => resolve({ remove: line === messages.remove }));
+    lines.on('close', () => resolve({ remove: false }));
+  });
+  const component = await module.start(values as never, { log, clock: systemClock });
+  await component.ready;
+  process.stdout.write(`${supervised ? messages.ready : `${module.name} is ready`}\n`);
+  const { remove } = await asked;
+  await component.stop({ remove });
+  return 0;
+}

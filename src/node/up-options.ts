@@ -1,0 +1,148 @@
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { type ComponentName, componentNames } from './component-module.ts';
+import { type Flags, type FlagValues, UsageError } from './flags.ts';
+import type { Place } from './launch.ts';
+
+/** Where the one instance of a machine keeps its data, unless --data-dir names another. */
+export const defaultDataDirectory = '/var/lib/deckhand';
+
+/** The option that names an instance, for `up`, `down` and `status` alike. */
+export const dataDirFlag = {
+  'data-dir': {
+    type: 'string',
+    value: 'DIR',
+    default: defaultDataDirectory,
+    help: 'data directory; names the instance',
+  },
+} as const satisfies Flags;
+
+/** The options of `deckhand up`. */
+export const upFlags = {
+  ...dataDirFlag,
+  detach: { type: 'boolean', help: 'return when the node is Ready; the instance goes on in the background' },
+  demo: { type: 'boolean', help: 'run the demo and tell the story' },
+  kubeconfig: { type: 'string', value: 'FILE', help: 'also write the kubeconfig here' },
+  'node-name': { type: 'string', value: 'NAME', help: "name of the node (default: the machine's name)" },
+  listen: { type: 'string', value: 'ADDR:PORT', default: '0.0.0.0:6443', help: 'where the API server listens' },
+  'pod-cidr': { type: 'string', value: 'CIDR', default: '10.244.0.0/24', help: 'addresses of pods' },
+  'service-cidr': { type: 'string', value: 'CIDR', default: '10.96.0.0/16', help: 'addresses of Services' },
+  'proxy-mode': { type: 'string', value: 'MODE', default: 'nftables', help: 'nftables or iptables' },
+  'runtime-endpoint': { type: 'string', value: 'unix://SOCKET', help: "use this CRI runtime instead of Deckhand's" },
+  place: {
+    type: 'string',
+    value: 'KEY=PLACE',
+    multiple: true,
+    help: 'run a component (or all) in a process, a thread or inline; may be repeated',
+  },
+  v: { type: 'string', value: 'LEVEL', default: '2', help: 'log level; 4 and more shows debug lines' },
+} as const satisfies Flags;
+
+/** The options of `deckhand up`, checked. */
+export interface UpOptions {
+  dataDirectory: string;
+  detach: boolean;
+  demo: boolean;
+  kubeconfig: string | undefined;
+  nodeName: string;
+  listen: { host: string; port: number };
+  podCidr: string;
+  serviceCidr: string;
+  proxyMode: 'nftables' | 'iptables';
+  /** Undefined: Deckhand's own runtime. */
+  runtimeEndpoint: string | undefined;
+  place: Record<ComponentName, Place>;
+  verbose: boolean;
+}
+
+/** Where components run unless --place says otherwise: what must survive each other's death has a process of its own. */
+const defaultPlace: Record<ComponentName, Place> = {
+  apiserver: 'process',
+  runtime: 'process',
+  kubelet: 'process',
+  proxy: 'process',
+  scheduler: 'inline',
+  controllers: 'inline',
+  dns: 'inline',
+};
+
+/** Checks the options of `deckhand up`. @throws UsageError naming the option and what it takes */
+export function readUpOptions(values: FlagValues<typeof upFlags>): UpOptions {
+  const mode = values['proxy-mode'];
+  if (mode !== 'nftables' && mode !== 'iptables')
+    throw new UsageError(`--proxy-mode ${mode} is not a mode: use nftables or iptables`);
+  const endpoint = values['runtime-endpoint'];
+  if (endpoint !== undefined && !/^unix:\/\/\/./.test(endpoint)) {
+    throw new UsageError(`--runtime-endpoint ${endpoint} is not a unix socket: use unix:///path/to/socket`);
+  }
+  const nodeName = (values['node-name'] ?? hostname()).toLowerCase();
+  if (!/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(nodeName) || nodeName.length > 63) {
+    throw new UsageError(
+      `--node-name ${nodeName} is not a node name: use lower-case letters, digits, "-" and ".", at most 63`,
+    );
+  }
+  return {
+    dataDirectory: resolve(values['data-dir']),
+    detach: values.detach,
+    demo: values.demo,
+    kubeconfig: values.kubeconfig === undefined ? undefined : resolve(values.kubeconfig),
+    nodeName,
+    listen: readListen(values.listen),
+    podCidr: readCidr('--pod-cidr', values['pod-cidr'], 28),
+    serviceCidr: readCidr('--service-cidr', values['service-cidr'], 28),
+    proxyMode: mode,
+    runtimeEndpoint: endpoint,
+    place: readPlaces(values.place),
+    verbose: Number(values.v) >= 4,
+  };
+}
+
+function readListen(text: string): { host: string; port: number } {
+  const match = /^(?:\[([\da-fA-F:.]+)\]|([\d.]+|localhost))?:(\d+)$/.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || port < 1 || port > 65_535)
+    throw new UsageError(`--listen ${text} is not an address: use ADDR:PORT, as in 127.0.0.1:6443`);
+  const host = match[1] ?? match[2] ?? '0.0.0.0';
+  return { host: host === 'localhost' ? '127.0.0.1' : host, port };
+}
+
+/** Checks an IPv4 range and gives it with its host bits cleared. */
+function readCidr(flag: string, text: string, longest: number): string {
+  const match = /^(\d+)\.(\d+)\.(\d+)\.(\d+)\/(\d+)$/.exec(text);
+  const bytes = match?.slice(1, 5).map(Number) ?? [];
+  const length = Number(match?.[5]);
+  if (!match || bytes.some((byte) => byte > 255) || length < 8 || length > longest) {
+    throw new UsageError(
+      `${flag} ${text} is not a usable IPv4 range: use ADDRESS/LENGTH with a length of 8 to ${longest}`,
+    );
+  }
+  const address = bytes.reduce((sum, byte) => sum * 256 + byte, 0);
+  return `${formatAddress(address - (address % 2 ** (32 - length)))}/${length}`;
+}
+
+function formatAddress(address: number): string {
+  return [24, 16, 8, 0].map((shift) => Math.floor(address / 2 ** shift) % 256).join('.');
+}
+
+/** The nth address of an IPv4 range. */
+export function addressInRange(cidr: string, n: number): string {
+  const base = cidr
+    .split('/')[0]!
+    .split('.')
+    .reduce((sum, byte) => sum * 256 + Number(byte), 0);
+  return formatAddress(base + n);
+}
+
+function readPlaces(list: readonly string[]): Record<ComponentName, Place> {
+  const places = { ...defaultPlace };
+  for (const one of list) {
+    const [key, place] = one.split('=');
+    if (place !== 'process' && place !== 'thread' && place !== 'inline') {
+      throw new UsageError(`--place ${one}: use KEY=process, KEY=thread or KEY=inline`);
+    }
+    if (key === 'all') for (const name of componentNames) places[name] = place;
+    else if (componentNames.includes(key as ComponentName)) places[key as ComponentName] = place;
+    else throw new UsageError(`--place ${one}: there is no component ${key}: use ${componentNames.join(', ')} or all`);
+  }
+  return places;
+}

@@ -1,0 +1,133 @@
+/**
+ * Runs the whole test suite in order: checks, unit tests (in parallel), integration tests (one file after another,
+ * because they share two cores and measure nothing), and a leak check at the end. Prints a summary last.
+ *
+ * Usage: node tools/test.ts [--unit | --integration] [FILE ...]
+ */
+import { spawnSync } from 'node:child_process';
+import { globSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const root = join(import.meta.dirname, '..');
+process.chdir(root);
+const arguments_ = process.argv.slice(2);
+const named = arguments_.filter((one) => !one.startsWith('--'));
+const only = arguments_.find((one) => one === '--unit' || one === '--integration');
+
+interface Outcome {
+  name: string;
+  passed: number;
+  failed: number;
+  skipped: number;
+  seconds: number;
+  failures: string[];
+}
+
+/** Runs node:test over files and counts what its TAP summary says. */
+function runTests(name: string, files: string[], concurrency: number): Outcome {
+  const outcome: Outcome = { name, passed: 0, failed: 0, skipped: 0, seconds: 0, failures: [] };
+  if (files.length === 0) return outcome;
+  console.log(`\n== ${name}: ${files.length} files`);
+  const started = process.hrtime.bigint();
+  const run = spawnSync(
+    process.execPath,
+    [
+      '--disable-warning=ExperimentalWarning',
+      '--test',
+      `--test-concurrency=${concurrency}`,
+      '--test-reporter=spec',
+      '--test-reporter-destination=stdout',
+      ...files,
+    ],
+    { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', maxBuffer: 1 << 28 },
+  );
+  process.stdout.write(run.stdout);
+  const count = (word: string): number => Number(new RegExp(`^ℹ ${word} (\\d+)$`, 'm').exec(run.stdout)?.[1] ?? 0);
+  outcome.passed = count('pass');
+  outcome.failed = count('fail') + count('cancelled');
+  outcome.skipped = count('skipped') + count('todo');
+  if (run.status !== 0 && outcome.failed === 0) outcome.failed = 1;
+  outcome.seconds = Number(process.hrtime.bigint() - started) / 1e9;
+  return outcome;
+}
+
+function runCheck(): Outcome {
+  console.log('== check');
+  const started = process.hrtime.bigint();
+  const run = spawnSync('sh', ['tools/check.sh'], { stdio: 'inherit' });
+  const failed = run.status === 0 ? 0 : 1;
+  return {
+    name: 'check',
+    passed: 1 - failed,
+    failed,
+    skipped: 0,
+    seconds: Number(process.hrtime.bigint() - started) / 1e9,
+    failures: [],
+  };
+}
+
+/** What tests could leave behind: named network namespaces, mounts, processes and rules. */
+function snapshot(): Record<string, string[]> {
+  const lines = (command: string, ...rest: string[]): string[] =>
+    (spawnSync(command, rest, { encoding: 'utf8' }).stdout ?? '').split('\n').filter(Boolean);
+  const processes = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+        return /^(\S*\/)?(conmon|runc|containerd|containerd-shim\S*)\b/.test(command) ||
+          command.includes('src/cli/main.ts')
+          ? [`${pid} ${command.slice(0, 120)}`]
+          : [];
+      } catch {
+        return [];
+      }
+    });
+  return {
+    'network namespaces': lines('ip', 'netns', 'list'),
+    mounts: readFileSync('/proc/self/mounts', 'utf8')
+      .split('\n')
+      .filter((line) => /overlay|nsfs|tmpfs/.test(line)),
+    links: lines('ip', '-o', 'link').map((line) => line.split(':')[1]!.trim()),
+    'nftables rules': lines('nft', 'list', 'tables'),
+    processes,
+  };
+}
+
+function checkLeaks(before: Record<string, string[]>): Outcome {
+  const after = snapshot();
+  const leaks = Object.entries(after).flatMap(([kind, list]) =>
+    list.filter((one) => !before[kind]!.includes(one)).map((one) => `${kind}: ${one}`),
+  );
+  for (const leak of leaks) console.error(`left behind: ${leak}`);
+  return {
+    name: 'leaks',
+    passed: leaks.length === 0 ? 1 : 0,
+    failed: leaks.length === 0 ? 0 : 1,
+    skipped: 0,
+    seconds: 0,
+    failures: leaks,
+  };
+}
+
+const unit = globSync('{src,tools,test/support}/**/*.test.ts').sort();
+const integration = globSync('test/{integration,conformance}/**/*.test.ts').sort();
+const before = snapshot();
+const outcomes: Outcome[] = [];
+if (named.length > 0) outcomes.push(runTests('named', named, 1));
+else {
+  if (!only) outcomes.push(runCheck());
+  if (only !== '--integration') outcomes.push(runTests('unit', unit, 2));
+  if (only !== '--unit') outcomes.push(runTests('integration', integration, 1));
+}
+outcomes.push(checkLeaks(before));
+console.log('\n== summary');
+for (const { name, passed, failed, skipped, seconds } of outcomes) {
+  console.log(
+    `${name.padEnd(12)} ${String(passed).padStart(5)} passed ${String(failed).padStart(4)} failed ${String(skipped).padStart(4)} skipped ${seconds.toFixed(1).padStart(7)} s`,
+  );
+}
+const total = (key: 'passed' | 'failed' | 'skipped'): number =>
+  outcomes.reduce((sum, outcome) => sum + outcome[key], 0);
+console.log(`${total('passed')} passed, ${total('failed')} failed, ${total('skipped')} skipped`);
+process.exit(total('failed') === 0 ? 0 : 1);
