@@ -1,0 +1,118 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { NetworkNamespace } from './network-namespace.ts';
+import { type Result, type RunOptions, run } from './processes.ts';
+
+const deckhand = join(import.meta.dirname, '../../bin/deckhand');
+
+/** What `deckhand status -o json` says, as far as tests read it. */
+export interface ClusterStatus {
+  components: { name: string; pid: number; state: string; place: string; restarts: number; memoryBytes: number }[];
+  node: { name: string; ready: boolean };
+}
+
+/** A whole cluster from one command, in a network namespace and a data directory of its own. */
+export class Cluster implements AsyncDisposable {
+  readonly namespace: NetworkNamespace;
+  readonly dataDirectory: string;
+  /** From the command to its return, milliseconds. */
+  startMs = 0;
+
+  private constructor(namespace: NetworkNamespace, dataDirectory: string) {
+    this.namespace = namespace;
+    this.dataDirectory = dataDirectory;
+  }
+
+  /** Starts a cluster and waits until its node is Ready. @throws Error with what the command printed */
+  static async start(purpose: string, options: string[] = []): Promise<Cluster> {
+    const namespace = await NetworkNamespace.create(purpose);
+    const dataDirectory = await mkdtemp(join(tmpdir(), `dh-${purpose}-`));
+    const cluster = new Cluster(namespace, dataDirectory);
+    try {
+      await cluster.up(options);
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      throw error;
+    }
+    return cluster;
+  }
+
+  /** `deckhand up --detach`, again after a down or a crash. */
+  async up(options: string[] = []): Promise<void> {
+    const before = performance.now();
+    const result = await this.deckhand([
+      'up',
+      '--detach',
+      '--data-dir',
+      this.dataDirectory,
+      '--node-name',
+      'node-1',
+      ...options,
+    ]);
+    this.startMs = performance.now() - before;
+    if (result.status !== 0)
+      throw new Error(`deckhand up: status ${result.status}\n${result.stderr}${result.stdout}${await this.logs()}`);
+  }
+
+  /** Runs the command line inside the cluster's network namespace. */
+  deckhand(argv: string[], options?: RunOptions): Promise<Result> {
+    return this.namespace.run([deckhand, ...argv], options);
+  }
+
+  /** Runs stock kubectl against the cluster. @throws Error when it fails */
+  async kubectl(argv: string[], options?: RunOptions): Promise<string> {
+    const result = await this.tryKubectl(argv, options);
+    if (result.status !== 0)
+      throw new Error(`kubectl ${argv.join(' ')}: status ${result.status}\n${result.stderr}${result.stdout}`);
+    return result.stdout;
+  }
+
+  /** Runs stock kubectl against the cluster; does not throw for a non-zero status. */
+  tryKubectl(argv: string[], options: RunOptions = {}): Promise<Result> {
+    return this.namespace.run(['kubectl', ...argv], {
+      ...options,
+      environment: {
+        KUBECONFIG: join(this.dataDirectory, 'admin.conf'),
+        HOME: this.dataDirectory,
+        ...options.environment,
+      },
+    });
+  }
+
+  /** An object or list as kubectl gives it. */
+  async get<T = any>(...argv: string[]): Promise<T> {
+    return JSON.parse(await this.kubectl(['get', ...argv, '-o', 'json'])) as T;
+  }
+
+  async status(): Promise<ClusterStatus> {
+    const result = await this.deckhand(['status', '--data-dir', this.dataDirectory, '-o', 'json']);
+    return JSON.parse(result.stdout) as ClusterStatus;
+  }
+
+  /** The pid of a component in a process of its own. */
+  async pidOf(component: string): Promise<number> {
+    const found = (await this.status()).components.find((one) => one.name === component && one.place === 'process');
+    if (!found) throw new Error(`no process of ${component}`);
+    return found.pid;
+  }
+
+  /** The end of the instance's log, for failures. */
+  async logs(): Promise<string> {
+    const { stdout } = await run(['tail', '-n', '60', join(this.dataDirectory, 'deckhand.log')]);
+    return `\n--- log\n${stdout}`;
+  }
+
+  /** `deckhand down`. @throws Error when it fails */
+  async down(options: string[] = []): Promise<void> {
+    const result = await this.deckhand(['down', '--data-dir', this.dataDirectory, ...options]);
+    if (result.status !== 0)
+      throw new Error(`deckhand down: status ${result.status}\n${result.stderr}${result.stdout}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.deckhand(['down', '--data-dir', this.dataDirectory]);
+    await this.namespace[Symbol.asyncDispose]();
+    await rm(this.dataDirectory, { recursive: true, force: true });
+  }
+}
