@@ -107,6 +107,15 @@ export function processStartTicks(pid: number): number | undefined {
   }
 }
 
+/** The command line of a process, words separated by spaces; empty when it does not exist. */
+export function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+  } catch {
+    return '';
+  }
+}
+
 /** Whether the supervisor of the record still runs. */
 export function isRunning(instance: InstanceRecord): boolean {
   return processStartTicks(instance.pid) === instance.startTicks;

@@ -1,0 +1,105 @@
+import { join } from 'node:path';
+import type { ComponentName } from './component-module.ts';
+import { instancePaths } from './instance.ts';
+import { addressInRange, type UpOptions } from './up-options.ts';
+
+/** The DNS name under which Services are found. */
+export const clusterDomain = 'cluster.local';
+
+/** Where the cluster's DNS answers on the node itself; Services reach it as port 53 of its cluster IP. */
+export const dnsPort = 10_053;
+
+/** The CRI socket of the instance: the one that was named, or our own runtime's. */
+export function runtimeEndpoint(options: UpOptions): string {
+  return options.runtimeEndpoint ?? `unix://${join(instancePaths(options.dataDirectory).runtime, 'runtime.sock')}`;
+}
+
+/**
+ * The arguments of each component's command in this instance. What `deckhand up` starts is what a user would start
+ * by hand.
+ */
+export function componentArguments(name: ComponentName, options: UpOptions, nodeIp: string): string[] {
+  const paths = instancePaths(options.dataDirectory);
+  const common = options.verbose ? ['--v', '4'] : [];
+  const kubeconfig = (user: string) => ['--kubeconfig', join(paths.pki, `${user}.conf`)];
+  const clusterDns = addressInRange(options.serviceCidr, 10);
+  const build: Record<ComponentName, () => string[]> = {
+    apiserver: () => [
+      ...['--data-dir', paths.store, '--cert-dir', paths.pki],
+      ...['--bind-address', options.listen.host, '--secure-port', String(options.listen.port)],
+      ...['--advertise-address', nodeIp, '--service-cluster-ip-range', options.serviceCidr],
+    ],
+    runtime: () => [
+      ...[
+        '--listen',
+        runtimeEndpoint(options),
+        '--root',
+        join(paths.runtime, 'root'),
+        '--state',
+        join(paths.runtime, 'state'),
+      ],
+      ...['--pod-cidr', options.podCidr, '--config', join(paths.config, 'runtime.yaml')],
+    ],
+    kubelet: () => [
+      ...['--config', join(paths.config, 'kubelet.yaml'), ...kubeconfig('kubelet')],
+      ...['--hostname-override', options.nodeName, '--node-ip', nodeIp, '--root-dir', paths.kubelet],
+    ],
+    proxy: () => ['--config', join(paths.config, 'proxy.yaml'), '--hostname-override', options.nodeName],
+    scheduler: () => kubeconfig('scheduler'),
+    controllers: () => [
+      ...kubeconfig('controller-manager'),
+      '--cluster-cidr',
+      options.podCidr,
+      '--root-ca-file',
+      join(paths.pki, 'ca.crt'),
+    ],
+    dns: () => [
+      ...kubeconfig('dns'),
+      '--listen',
+      `${nodeIp}:${dnsPort}`,
+      '--cluster-domain',
+      clusterDomain,
+      '--cluster-dns',
+      clusterDns,
+    ],
+  };
+  return [...build[name](), ...common];
+}
+
+/** The configuration files of an instance, in upstream's formats where there is one; by file name. */
+export function configurationFiles(options: UpOptions): Record<string, unknown> {
+  const paths = instancePaths(options.dataDirectory);
+  return {
+    'kubelet.yaml': {
+      apiVersion: 'kubelet.config.k8s.io/v1beta1',
+      kind: 'KubeletConfiguration',
+      staticPodPath: paths.manifests,
+      containerRuntimeEndpoint: runtimeEndpoint(options),
+      clusterDNS: [addressInRange(options.serviceCidr, 10)],
+      clusterDomain,
+      cgroupRoot: cgroupRoot(options.dataDirectory),
+      podLogsDir: paths.podLogs,
+      authentication: {
+        x509: { clientCAFile: join(paths.pki, 'ca.crt') },
+        webhook: { enabled: true },
+        anonymous: { enabled: false },
+      },
+      authorization: { mode: 'Webhook' },
+      tlsCertFile: join(paths.pki, 'kubelet-server.crt'),
+      tlsPrivateKeyFile: join(paths.pki, 'kubelet-server.key'),
+    },
+    'proxy.yaml': {
+      apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
+      kind: 'KubeProxyConfiguration',
+      clientConnection: { kubeconfig: join(paths.pki, 'kube-proxy.conf') },
+      mode: options.proxyMode,
+      clusterCIDR: options.podCidr,
+    },
+    'runtime.yaml': {},
+  };
+}
+
+/** A cgroup of the instance's own, so that several instances keep apart. */
+export function cgroupRoot(dataDirectory: string): string {
+  return `/deckhand-${dataDirectory.replace(/^\//, '').replaceAll(/[^A-Za-z0-9.]+/g, '-')}`;
+}

@@ -1,0 +1,216 @@
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Clock, pollUntil } from '../async/index.ts';
+import type { ApiClient } from '../client/index.ts';
+import type { Logger } from '../log/index.ts';
+import { findNodeIp } from './addresses.ts';
+import { componentArguments, configurationFiles } from './arguments.ts';
+import { connect, preparePki, waitForReadyNode } from './cluster-access.ts';
+import { type ComponentName, componentNames } from './component-module.ts';
+import { type ControlServer, serveControl } from './control.ts';
+import {
+  commandLine,
+  dataVersion,
+  type InstanceRecord,
+  instancePaths,
+  isRunning,
+  ownNetworkNamespace,
+  processStartTicks,
+  readInstance,
+  removeInstance,
+  writeInstance,
+} from './instance.ts';
+import { findObstacles, missing, requirements } from './requirements.ts';
+import { Supervisor } from './supervisor.ts';
+import type { UpOptions } from './up-options.ts';
+
+/** What `up` tells whoever watches. */
+export interface UpEvents {
+  /** A component changed or the node became Ready; times are milliseconds since the start. */
+  onProgress: (what: string, ms: number) => void;
+  /** A line that a component wrote. */
+  onOutput: (component: ComponentName, line: string) => void;
+}
+
+/** A running instance. */
+export interface Instance {
+  record: InstanceRecord;
+  client: ApiClient;
+  /** Milliseconds from the call of startInstance to the node being Ready. */
+  readyMs: number;
+  /** Resolves when someone asks for its end through the control socket. */
+  stopAsked: Promise<{ keepPods: boolean }>;
+  stop(options: { keepPods: boolean }): Promise<void>;
+}
+
+/** Why an instance cannot be started, in one sentence; checked before anything is touched. */
+async function checkStart(options: UpOptions): Promise<void> {
+  const obstacles = findObstacles();
+  if (obstacles.length > 0) throw new Error(obstacles.join('; '));
+  const absent = missing(requirements);
+  if (absent.length > 0)
+    throw new Error(`${absent.map(({ program }) => program).join(', ')} not found: run 'deckhand setup' first`);
+  const existing = await readInstance(options.dataDirectory);
+  if (existing && isRunning(existing)) {
+    throw new Error(
+      `an instance with data directory ${options.dataDirectory} runs already (pid ${existing.pid}): use 'deckhand down' first, or another --data-dir`,
+    );
+  }
+}
+
+/** Starts everything and waits until the node is Ready. What was started is stopped again when that fails. */
+export async function startInstance(
+  options: UpOptions,
+  context: { log: Logger; clock: Clock },
+  events: UpEvents,
+): Promise<Instance> {
+  const { clock } = context;
+  const started = clock.monotonic();
+  const since = () => Math.round(clock.monotonic() - started);
+  await checkStart(options);
+  await waitForOrphans(options, clock);
+  const nodeIp = findNodeIp(options.podCidr);
+  await prepareDirectories(options);
+  await preparePki(options, nodeIp, clock);
+  events.onProgress('certificates ready', since());
+  const record = newRecord(options, nodeIp, clock);
+  await writeInstance(options.dataDirectory, record);
+  const { supervisor, flush } = createSupervisor(options, record, context, events);
+  let control: ControlServer | undefined;
+  try {
+    await startComponents(options, supervisor, nodeIp, (name) => events.onProgress(`${name} serves`, since()));
+    control = await serveControl(instancePaths(options.dataDirectory).control, () => record);
+    const client = await connect(options.dataDirectory, context);
+    await waitForReadyNode(client, options.nodeName, clock);
+    const readyMs = since();
+    record.readyAt = new Date(clock.now()).toISOString();
+    await flush();
+    return {
+      record,
+      client,
+      readyMs,
+      stopAsked: control.stopAsked,
+      stop: async ({ keepPods }) => {
+        await stopComponents(options, supervisor, keepPods);
+        await control?.close();
+        await flush();
+        await removeInstance(options.dataDirectory);
+      },
+    };
+  } catch (error) {
+    await stopComponents(options, supervisor, false).catch(() => {});
+    await control?.close();
+    await flush();
+    await removeInstance(options.dataDirectory);
+    throw error;
+  }
+}
+
+function newRecord(options: UpOptions, nodeIp: string, clock: Clock): InstanceRecord {
+  const paths = instancePaths(options.dataDirectory);
+  return {
+    version: dataVersion,
+    pid: process.pid,
+    startTicks: processStartTicks(process.pid) ?? 0,
+    networkNamespace: ownNetworkNamespace(),
+    nodeName: options.nodeName,
+    nodeIp,
+    server: `https://127.0.0.1:${options.listen.port}`,
+    kubeconfig: paths.kubeconfig,
+    startedAt: new Date(clock.now()).toISOString(),
+    options: { ...options },
+    components: [],
+  };
+}
+
+function createSupervisor(
+  options: UpOptions,
+  record: InstanceRecord,
+  context: { log: Logger; clock: Clock },
+  events: UpEvents,
+): { supervisor: Supervisor; flush: () => Promise<void> } {
+  // One write at a time, the latest state last.
+  let writing = Promise.resolve();
+  const flush = (): Promise<void> => {
+    writing = writing.then(() => writeInstance(options.dataDirectory, record)).catch(() => {});
+    return writing;
+  };
+  const supervisor = new Supervisor({
+    ...context,
+    place: (name) => options.place[name],
+    onOutput: events.onOutput,
+    onChange: (components) => {
+      record.components = components;
+      void flush();
+    },
+  });
+  return { supervisor, flush };
+}
+
+/** All components at once: those that need another wait for it by themselves. */
+async function startComponents(
+  options: UpOptions,
+  supervisor: Supervisor,
+  nodeIp: string,
+  onReady: (name: ComponentName) => void,
+): Promise<void> {
+  const wanted = componentNames.filter((name) => name !== 'runtime' || options.runtimeEndpoint === undefined);
+  await Promise.all(
+    wanted.map(async (name) => {
+      await supervisor.start(name, componentArguments(name, options, nodeIp));
+      onReady(name);
+    }),
+  );
+}
+
+/**
+ * Ends the components in the order in which nothing is made anew: who creates pods first, then the kubelet (which,
+ * unless pods are kept, stops and removes them), the runtime, the proxy, and the API server last.
+ */
+async function stopComponents(options: UpOptions, supervisor: Supervisor, keepPods: boolean): Promise<void> {
+  const remove = !keepPods;
+  await Promise.all([supervisor.stop('controllers'), supervisor.stop('scheduler')]);
+  await supervisor.stop('kubelet', { remove });
+  await supervisor.stop('runtime', { remove });
+  await Promise.all([supervisor.stop('proxy', { remove }), supervisor.stop('dns')]);
+  await supervisor.stop('apiserver');
+  if (remove) await cleanCgroups(options);
+}
+
+async function cleanCgroups(options: UpOptions): Promise<void> {
+  const [{ removeCgroupTree }, { cgroupRoot }] = await Promise.all([
+    import('../host/cgroups/index.ts'),
+    import('./arguments.ts'),
+  ]);
+  await removeCgroupTree(cgroupRoot(options.dataDirectory));
+}
+
+async function prepareDirectories(options: UpOptions): Promise<void> {
+  const paths = instancePaths(options.dataDirectory);
+  for (const directory of [paths.store, paths.kubelet, paths.runtime, paths.config]) {
+    await mkdir(directory, { recursive: true, mode: 0o711 });
+  }
+  for (const directory of [paths.manifests, paths.podLogs, paths.containerLogs])
+    await mkdir(directory, { recursive: true, mode: 0o755 });
+  for (const [name, content] of Object.entries(configurationFiles(options))) {
+    const file = join(paths.config, name);
+    // JSON is YAML too, and needs no library here.
+    await writeFile(`${file}.new`, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 });
+    await rename(`${file}.new`, file);
+  }
+}
+
+/** After a kill of the supervisor its components end by themselves; wait for that, because they hold ports and sockets. */
+async function waitForOrphans(options: UpOptions, clock: Clock): Promise<void> {
+  const existing = await readInstance(options.dataDirectory);
+  if (!existing) return;
+  const pids = existing.components.filter(({ place }) => place === 'process').map(({ pid }) => pid);
+  await pollUntil('the end of the components of the last start', () => pids.every((pid) => !isComponent(pid)), {
+    timeoutMs: 15_000,
+    clock,
+  });
+}
+
+function isComponent(pid: number): boolean {
+  return processStartTicks(pid) !== undefined && commandLine(pid).includes('--supervised');
+}
