@@ -1,0 +1,124 @@
+/**
+ * What the heart of the kubelet (plan, act, worker) asks of its neighbours, and what it offers to them.
+ * The neighbours (volumes, resources, node, server) import types from here; startKubelet puts all of them together.
+ */
+import type { Node, Pod } from '../../api/index.ts';
+
+/** Makes a pod's volumes usable on the host. Implemented by kubelet/volumes. */
+export interface PodVolumes {
+  /**
+   * Mounts (or creates) every volume of the pod and gives where each is: volume name → absolute path on the host.
+   * May be called again at any time for a pod whose volumes are mounted: then it answers quickly. Image volumes are
+   * not part of it (the runtime mounts those). The message of its error becomes the text of the FailedMount event.
+   */
+  mount(pod: Pod, signal?: AbortSignal): Promise<Map<string, string>>;
+  /**
+   * The path to bind-mount for a volume mount with a subPath (already expanded), opened without following a link out of
+   * the volume; created as a directory when it is missing. `mountIndex` is the place in the container's volumeMounts.
+   */
+  subPath(
+    pod: Pod,
+    request: { container: string; mountIndex: number; volume: string; volumePath: string; subPath: string },
+    signal?: AbortSignal,
+  ): Promise<string>;
+  /** Takes the pod's volumes away, after its last container has ended. Nothing there is not an error. */
+  unmount(podUid: string): Promise<void>;
+  /** The pod's metadata has changed, or its resync is due: refresh what follows it (downwardAPI, tokens, maps). */
+  update(pod: Pod): Promise<void> | void;
+  /** Cleans up volumes of pods that are none of these; called once at the start and then now and then. */
+  collect(knownPodUids: ReadonlySet<string>): Promise<void>;
+  /** Ends watches and timers. */
+  stop?(): Promise<void> | void;
+}
+
+/** Keeps the cgroups of pods. Implemented by kubelet/resources. */
+export interface PodCgroups {
+  /** Makes the pod's cgroup with its limits (or updates them) and gives the `cgroup_parent` for its sandbox. */
+  ensure(pod: Pod): Promise<string>;
+  /** Removes the pod's cgroup, after its last container has ended. Nothing there is not an error. */
+  remove(podUid: string): Promise<void>;
+  /** Removes the cgroups of pods that are none of these. */
+  collect(knownPodUids: ReadonlySet<string>): Promise<void>;
+}
+
+/** Registers the node and keeps its status. Implemented by kubelet/node. */
+export interface NodeReporter {
+  /** Resolves when the Node object exists and says Ready (at once without an API server). */
+  readonly ready: Promise<void>;
+  /** The Node object as last seen or, without an API server, as it would be registered: labels, taints, allocatable. */
+  node(): Node | undefined;
+  /** The addresses that pods report as hostIP(s), the primary first. */
+  hostIps(): string[];
+  /** Why no pod that needs the network can start now: a message, or undefined when the runtime's network is ready. */
+  networkProblem(): string | undefined;
+  /** Says that something which the status shows has changed (images, runtime health): write it soon. */
+  changed(): void;
+  stop(): Promise<void>;
+}
+
+/** What the node reporter asks of the heart. */
+export interface NodeInputs {
+  /** Why the kubelet cannot work on pods now (an outdated view of the runtime), or undefined when it is well. */
+  podLifecycleProblem(): string | undefined;
+  /** Names of volumes in use, for status.volumesInUse. */
+  volumesInUse(): string[];
+}
+
+/** One container as the server's handlers find it. */
+export interface ContainerView {
+  /** The id in the runtime, without the `containerd://` part. */
+  id: string;
+  name: string;
+  state: 'created' | 'running' | 'exited' | 'unknown';
+  restartCount: number;
+  /** Absolute path of its log on the host, CRI log format. */
+  logPath: string;
+  /** Milliseconds since 1970; 0 when not started. */
+  startedAt: number;
+  /** Whether it has a terminal: exec and attach need to know. */
+  tty: boolean;
+  stdin: boolean;
+}
+
+/** What the kubelet's server asks of the heart. */
+export interface PodDirectory {
+  /** Every pod that this kubelet knows, with its status as last computed here. */
+  pods(): Pod[];
+  /** One of them. Static pods are found by the name of their mirror pod, which is their own. */
+  pod(namespace: string, name: string): Pod | undefined;
+  podByUid(uid: string): Pod | undefined;
+  /**
+   * A container of the pod: the newest, or with `previous` the one before. Undefined when there is none (yet);
+   * the pod's status says why it waits.
+   */
+  container(podUid: string, name: string, options?: { previous?: boolean }): ContainerView | undefined;
+  /** The id of the pod's newest sandbox in the runtime, for port-forward; undefined without a ready one. */
+  sandbox(podUid: string): string | undefined;
+  /** Calls back when a container of the pod has changed state, until the signal aborts: ends `logs --follow`. */
+  onContainerChange(podUid: string, callback: () => void, signal: AbortSignal): void;
+  /** Where the time of each pod's start went, oldest first. */
+  timelines(): PodTimeline[];
+  /** Results of probes since the start, for /metrics/probes. */
+  probeCounts(): ProbeCount[];
+}
+
+/** Steps of a pod's life with the milliseconds since the pod was first seen. */
+export interface PodTimeline {
+  podUid: string;
+  namespace: string;
+  name: string;
+  /** When it was first seen, milliseconds since 1970. */
+  seenAt: number;
+  steps: { step: string; atMs: number; durationMs?: number; container?: string }[];
+}
+
+/** How often a probe of a container ended in each way. */
+export interface ProbeCount {
+  namespace: string;
+  pod: string;
+  podUid: string;
+  container: string;
+  probe: 'startup' | 'liveness' | 'readiness';
+  result: 'successful' | 'failed' | 'unknown';
+  count: number;
+}
