@@ -1,0 +1,185 @@
+import {
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  Agent as PlainAgent,
+  request as plainRequest,
+  type RequestOptions,
+} from 'node:http';
+import { Agent as SecureAgent, request as secureRequest } from 'node:https';
+import type { Duplex } from 'node:stream';
+
+/** How to reach a server. */
+export interface HttpClientOptions {
+  /** `https://host:port`, `http://host:port`, with an optional path that is put before every path. */
+  baseUrl?: string;
+  /** Talk over this unix socket instead. */
+  socketPath?: string;
+  /** PEM: who may have signed the server's certificate. Default: the system's. */
+  ca?: string | Buffer;
+  /** PEM: our certificate and key. */
+  cert?: string | Buffer;
+  key?: string | Buffer;
+  /** Accept any server certificate. Default false. */
+  insecureSkipTlsVerify?: boolean;
+  /** Name that the server's certificate must have. Default: the host of baseUrl. */
+  serverName?: string;
+  /** Keep connections for the next request. Default true. */
+  keepAlive?: boolean;
+  /** Connections at once. Default unlimited. */
+  maxSockets?: number;
+}
+
+/** One request. */
+export interface HttpRequest {
+  /** Default GET. */
+  method?: string;
+  /** Path and query; or a whole URL, which overrides baseUrl. */
+  path: string;
+  headers?: Record<string, string | number | string[] | undefined>;
+  body?: string | Uint8Array;
+  signal?: AbortSignal;
+  /** Time for the whole exchange (for a stream: until its header), milliseconds. Default none. */
+  timeoutMs?: number;
+}
+
+/** An answer with its whole body. */
+export interface HttpResponse {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: Buffer;
+}
+
+/** Raised when there is no answer: refused, reset, timed out. `code` is Node's (ECONNREFUSED, ETIMEDOUT …). */
+export class HttpError extends Error {
+  readonly code: string;
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** An HTTP/1.1 client for one server, with kept connections. */
+export class HttpClient {
+  readonly #base: URL;
+  readonly #options: HttpClientOptions;
+  readonly #plain: PlainAgent;
+  readonly #secure: SecureAgent;
+
+  constructor(options: HttpClientOptions) {
+    this.#options = options;
+    this.#base = new URL(options.baseUrl ?? 'http://localhost');
+    const agent = {
+      keepAlive: options.keepAlive ?? true,
+      keepAliveMsecs: 30_000,
+      scheduling: 'lifo' as const,
+      ...(options.maxSockets ? { maxSockets: options.maxSockets } : {}),
+    };
+    this.#plain = new PlainAgent(agent);
+    this.#secure = new SecureAgent({
+      ...agent,
+      ...(options.ca ? { ca: options.ca } : {}),
+      ...(options.cert ? { cert: options.cert, key: options.key } : {}),
+      ...(options.serverName ? { servername: options.serverName } : {}),
+      rejectUnauthorized: !options.insecureSkipTlsVerify,
+    });
+  }
+
+  /** Sends a request and reads the whole answer. @throws HttpError, or the signal's reason */
+  async request(request: HttpRequest): Promise<HttpResponse> {
+    const message = await this.stream(request);
+    const chunks: Buffer[] = [];
+    try {
+      for await (const chunk of message) chunks.push(chunk as Buffer);
+    } catch (error) {
+      throw request.signal?.aborted ? request.signal.reason : toHttpError(error, this.#describe(request));
+    }
+    return {
+      status: message.statusCode!,
+      headers: message.headers,
+      body: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks),
+    };
+  }
+
+  /** Sends a request and gives the answer as soon as its header is there; the body is read from it. */
+  stream(request: HttpRequest): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const sent = this.#send(request);
+      sent.on('response', (message) => {
+        if (request.timeoutMs !== undefined && request.body === undefined && request.method === undefined)
+          sent.setTimeout(0);
+        resolve(message);
+      });
+      sent.on('error', (error) =>
+        reject(request.signal?.aborted ? request.signal.reason : toHttpError(error, this.#describe(request))),
+      );
+      sent.end(request.body);
+    });
+  }
+
+  /**
+   * Asks for another protocol on the connection.
+   * @returns the raw connection after a 101; otherwise the answer that refused it
+   */
+  upgrade(
+    request: HttpRequest,
+  ): Promise<
+    { socket: Duplex; head: Buffer; headers: IncomingHttpHeaders; status: 101 } | { refused: IncomingMessage }
+  > {
+    return new Promise((resolve, reject) => {
+      const sent = this.#send(request, false);
+      sent.on('upgrade', (message, socket, head) => resolve({ socket, head, headers: message.headers, status: 101 }));
+      sent.on('response', (message) => resolve({ refused: message }));
+      sent.on('error', (error) => reject(toHttpError(error, this.#describe(request))));
+      sent.end(request.body);
+    });
+  }
+
+  /** Drops kept connections. */
+  close(): void {
+    this.#plain.destroy();
+    this.#secure.destroy();
+  }
+
+  #send(request: HttpRequest, pooled = true) {
+    const url = /^https?:/.test(request.path) ? new URL(request.path) : new URL(joinPath(this.#base, request.path));
+    const secure = url.protocol === 'https:' && !this.#options.socketPath;
+    const agent = secure ? this.#secure : this.#plain;
+    const headers = Object.fromEntries(
+      Object.entries(request.headers ?? {}).filter(([, value]) => value !== undefined),
+    ) as RequestOptions['headers'];
+    const options: RequestOptions = {
+      method: request.method ?? 'GET',
+      path: `${url.pathname}${url.search}`,
+      headers: {
+        ...headers,
+        ...(request.body !== undefined ? { 'content-length': Buffer.byteLength(request.body) } : {}),
+      },
+      agent: pooled ? agent : secure ? new SecureAgent({ ...this.#secure.options, keepAlive: false }) : false,
+      ...(this.#options.socketPath
+        ? { socketPath: this.#options.socketPath }
+        : { host: url.hostname.replace(/^\[|\]$/g, ''), port: url.port || (secure ? 443 : 80) }),
+      ...(request.signal ? { signal: request.signal } : {}),
+    };
+    const sent = (secure ? secureRequest : plainRequest)(options);
+    sent.setNoDelay(true);
+    if (request.timeoutMs !== undefined) {
+      const { timeoutMs } = request;
+      sent.setTimeout(timeoutMs, () => sent.destroy(new HttpError('ETIMEDOUT', `no answer within ${timeoutMs} ms`)));
+    }
+    return sent;
+  }
+
+  #describe(request: HttpRequest): string {
+    return `${request.method ?? 'GET'} ${this.#options.socketPath ?? this.#base.origin}${request.path}`;
+  }
+}
+
+function joinPath(base: URL, path: string): string {
+  return `${base.origin}${base.pathname.replace(/\/$/, '')}${path.startsWith('/') ? path : `/${path}`}`;
+}
+
+/** Node's network errors with the request that met them. */
+function toHttpError(error: unknown, request: string): HttpError {
+  const cause = error as NodeJS.ErrnoException;
+  return new HttpError(cause.code ?? 'EIO', `${request}: ${cause.message || cause.code}`, { cause });
+}
