@@ -1,0 +1,114 @@
+/**
+ * Measures a whole cluster and writes docs/benchmarks.md.
+ * Usage: node bench/main.ts [PART ...]   parts: start pods burst memory api service; default: all
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { buildDemoImage } from '../src/node/demo/image.ts';
+import { startDemoRegistry } from '../src/node/demo/registry.ts';
+import { BenchCluster } from './cluster.ts';
+import { allAtOnce, oneAtATime } from './pods.ts';
+import { type Figure, writeReport } from './report.ts';
+import { format, percentile, summarise } from './statistics.ts';
+
+const asked = process.argv.slice(2);
+const wants = (part: string): boolean => asked.length === 0 || asked.includes(part);
+const figures: Figure[] = [];
+let timeline = '';
+
+function note(what: string, result: string, target: string): void {
+  figures.push({ what, result, target });
+  console.log(`${what}: ${result} (target ${target})`);
+}
+
+async function measureStart(): Promise<void> {
+  const fresh: number[] = [];
+  const again: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    const cluster = new BenchCluster();
+    fresh.push(await cluster.up());
+    cluster.down();
+    again.push(await cluster.up());
+    cluster.down();
+    cluster.remove();
+  }
+  note(
+    'command to node Ready, new data directory',
+    `median ${format(percentile(fresh, 0.5) / 1000)} s (n=3)`,
+    '≤ 1.0 s',
+  );
+  note('command to node Ready, second start', `median ${format(percentile(again, 0.5) / 1000)} s (n=3)`, '≤ 1.0 s');
+}
+
+async function withCluster(use: (cluster: BenchCluster, image: string) => Promise<void>): Promise<void> {
+  const registry = await startDemoRegistry();
+  registry.add('bench/web', 'v1', await buildDemoImage('v1'));
+  const cluster = new BenchCluster();
+  try {
+    await cluster.up();
+    await use(cluster, `${registry.host}/bench/web:v1`);
+  } finally {
+    cluster.down();
+    cluster.remove();
+    await registry.close();
+  }
+}
+
+async function measurePods(cluster: BenchCluster, image: string): Promise<void> {
+  await oneAtATime(cluster.client, image, 3);
+  const { readyMs, goneMs } = await oneAtATime(cluster.client, image, 30);
+  note('pod create → Ready, one at a time', summarise(readyMs), 'p50 ≤ 80 ms, p99 ≤ 160 ms');
+  note('pod delete → gone, one at a time', summarise(goneMs), 'p50 ≤ 150 ms');
+}
+
+async function measureBurst(cluster: BenchCluster, image: string): Promise<void> {
+  const { readyMs, goneMs } = await allAtOnce(cluster.client, image, 60);
+  note('60 pods at once, all Ready', `${format(readyMs / 1000)} s`, '≤ 3.5 s');
+  note('60 pods deleted at once, all gone', `${format(goneMs / 1000)} s`, '≤ 3 s');
+}
+
+async function measureIdle(cluster: BenchCluster): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 5_000));
+  const before = cluster.processes();
+  await new Promise((resolve) => setTimeout(resolve, 30_000));
+  const after = cluster.processes();
+  const cpu = (list: typeof before) => list.reduce((sum, one) => sum + one.cpuSeconds, 0);
+  const resident = after.reduce((sum, one) => sum + one.residentBytes, 0);
+  note(
+    'idle stack, resident memory of all processes',
+    `${Math.round(resident / 1e6)} MB in ${after.length} processes`,
+    '≤ 200 MB',
+  );
+  note('idle stack, CPU', `${format(((cpu(after) - cpu(before)) / 30) * 100)} % of a core over 30 s`, '≤ 1 %');
+}
+
+/** Benchmarks of single rooms are programs of their own that print lines of JSON: { what, result, target }. */
+function measureRoom(program: string): void {
+  const path = join(import.meta.dirname, program);
+  if (!existsSync(path)) return;
+  const run = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', path], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  for (const line of run.stdout.split('\n')) {
+    if (!line.startsWith('{')) continue;
+    const { what, result, target } = JSON.parse(line) as Figure;
+    if (what) note(what, result, target ?? '');
+  }
+}
+
+if (wants('start')) await measureStart();
+if (wants('pods') || wants('burst') || wants('memory')) {
+  await withCluster(async (cluster, image) => {
+    if (wants('memory')) await measureIdle(cluster);
+    if (wants('pods')) await measurePods(cluster, image);
+    if (wants('burst')) await measureBurst(cluster, image);
+  });
+}
+if (wants('api')) measureRoom('apiserver.ts');
+if (wants('service')) measureRoom('proxy.ts');
+if (wants('runtime')) measureRoom('runtime.ts');
+writeReport(figures, timeline);
+timeline = '';
+process.exit(0);

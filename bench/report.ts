@@ -1,0 +1,53 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+
+/** One measured figure. */
+export interface Figure {
+  /** What was measured. */
+  what: string;
+  /** The result, with its unit. */
+  result: string;
+  /** What the design asks for. */
+  target: string;
+}
+
+const file = join(import.meta.dirname, '../docs/benchmarks.md');
+
+/** Writes docs/benchmarks.md from the figures of this run; parts that were not run keep their last figures. */
+export function writeReport(figures: Figure[], timeline: string): void {
+  const old = readOld();
+  const merged = new Map([...old, ...figures.map((figure): [string, Figure] => [figure.what, figure])]);
+  const rows = [...merged.values()].map(({ what, result, target }) => `| ${what} | ${result} | ${target} |`);
+  const text = `# Benchmarks
+
+Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} processors (${cpus()[0]?.model.trim()}), ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.version}.
+Everything runs on this one machine, the load beside what it measures, in a network namespace of its own.
+
+| what | measured | target |
+| --- | --- | --- |
+${rows.join('\n')}
+
+## Where the time of a pod start goes
+${timeline || 'Not measured in the last run.'}
+`;
+  writeFileSync(file, text);
+}
+
+function readOld(): [string, Figure][] {
+  try {
+    return readFileSync(file, 'utf8')
+      .split('\n')
+      .filter((line) => line.startsWith('| ') && !/^\| (what|---)/.test(line))
+      .map((line) => {
+        const [, what, result, target] = line
+          .split(' | ')
+          .join('|')
+          .split('|')
+          .map((cell) => cell.trim());
+        return [what!, { what: what!, result: result!, target: target! }];
+      });
+  } catch {
+    return [];
+  }
+}
