@@ -59,6 +59,8 @@ export interface ObjectContext {
   /** '' or the subresource through which the object is written (status, scale …). */
   subresource: string;
   registry: Registry;
+  /** Registers what gives back a reservation (an address, a port) when the write fails after all, or was a dry run. */
+  onFailure(undo: () => void | Promise<void>): void;
 }
 
 /** The rules of one kind. All optional; objects are changed in place. */

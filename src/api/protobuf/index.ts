@@ -1,0 +1,2 @@
+export { decodeProtobufBody, isProtobufBody } from './decode.ts';
+export { ProtobufError } from './wire-reader.ts';
