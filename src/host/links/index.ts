@@ -1,0 +1,14 @@
+export {
+  addAddress,
+  addRoute,
+  createBridge,
+  createVethPair,
+  deleteLink,
+  getLink,
+  isolatePort,
+  type Link,
+  listLinks,
+  setLinkUp,
+} from './links.ts';
+export { addressBytes } from './route-messages.ts';
+export { LinkError, type RouteRequest, RouteSocket } from './route-socket.ts';
