@@ -1,0 +1,86 @@
+import { close, constants, fstat, mkdir as makeDirectory, open } from 'node:fs';
+import { mkdir, realpath, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import { promisify } from 'node:util';
+import { bindMount, mountsUnder } from './mounts.ts';
+import { VolumeError } from './volume-error.ts';
+
+const openFile = promisify(open);
+const closeFile = promisify(close);
+const statFile = promisify(fstat);
+const makeIn = promisify(makeDirectory);
+
+/** O_PATH: a handle on a place, not on its content. Node does not name it. */
+const oPath = 0o10000000;
+
+/**
+ * Binds a path inside a volume to `target` and gives that.
+ *
+ * A container may swap directories for links at any moment, so names are not trusted: links are resolved once and must
+ * stay in the volume, then each part is opened without following links from the handle of the part before, and what is
+ * bound is the handle.
+ */
+export async function bindSubPath(volumePath: string, subPath: string, target: string): Promise<string> {
+  if ((await mountsUnder(target)).includes(target)) return target;
+  const base = await realpath(volumePath);
+  const parts = await resolveInside(base, subPath);
+  const handle = await openBelow(base, parts, subPath);
+  try {
+    const isDirectory = (await statFile(handle)).isDirectory();
+    await mkdir(isDirectory ? target : dirname(target), { recursive: true, mode: 0o750 });
+    if (!isDirectory) await writeFile(target, '', { flag: 'a' });
+    bindMount(`/proc/self/fd/${handle}`, target);
+    return target;
+  } finally {
+    await closeFile(handle);
+  }
+}
+
+/** The parts of the resolved path below the base; parts that do not exist yet come as they are. */
+async function resolveInside(base: string, subPath: string): Promise<string[]> {
+  const parts = subPath.split('/').filter((part) => part !== '' && part !== '.');
+  if (parts.includes('..') || subPath.startsWith('/'))
+    throw new VolumeError('INVALID', `subPath ${JSON.stringify(subPath)} must be a relative path without ".."`);
+  for (let known = parts.length; known >= 0; known--) {
+    const resolved = await realpath(join(base, ...parts.slice(0, known))).catch(() => undefined);
+    if (resolved === undefined) continue;
+    const inside = relative(base, resolved);
+    if (inside.startsWith('..'))
+      throw new VolumeError('INVALID', `subpath ${JSON.stringify(subPath)} not within volume path ${base}`);
+    return [...inside.split('/').filter(Boolean), ...parts.slice(known)];
+  }
+  return parts;
+}
+
+async function openBelow(base: string, parts: string[], subPath: string): Promise<number> {
+  let handle = await openFile(base, oPath | constants.O_DIRECTORY);
+  for (const [index, part] of parts.entries()) {
+    const next = await openPart(handle, part, index < parts.length - 1).catch(async (cause: unknown) => {
+      await closeFile(handle);
+      throw new VolumeError('FAILED', `cannot open subpath ${JSON.stringify(subPath)} at ${JSON.stringify(part)}`, {
+        cause,
+      });
+    });
+    await closeFile(handle);
+    handle = next;
+  }
+  return handle;
+}
+
+async function openPart(parent: number, part: string, directory: boolean): Promise<number> {
+  const path = `/proc/self/fd/${parent}/${part}`;
+  const mode = oPath | constants.O_NOFOLLOW | (directory ? constants.O_DIRECTORY : 0);
+  let handle: number;
+  try {
+    handle = await openFile(path, mode);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    await makeIn(path, 0o750);
+    handle = await openFile(path, mode | constants.O_DIRECTORY);
+  }
+  if ((await statFile(handle)).isSymbolicLink()) {
+    await closeFile(handle);
+    throw new Error('it became a symbolic link');
+  }
+  return handle;
+}
