@@ -1,0 +1,62 @@
+import type { ApiClient } from '../../client/index.ts';
+import { durationMs } from './duration.ts';
+import { completeConfiguration, type KubeletConfiguration } from './kubelet-configuration.ts';
+
+/** How a kubelet is started: what upstream takes as flags, and the configuration file's content. */
+export interface KubeletConfig {
+  /** The API server. Without one the kubelet runs the pods of `staticPodPath` only. */
+  client?: ApiClient;
+  /** Name of the Node object. */
+  nodeName: string;
+  /** Addresses of the node, one or (dual-stack) two. Default: the address of the default route or the first one found. */
+  nodeIps?: string[];
+  /** Labels to register the node with, besides the well-known ones. */
+  nodeLabels?: Record<string, string>;
+  /** Where pods' files are kept. Default /var/lib/kubelet. */
+  rootDirectory?: string;
+  /** Where links to container logs are put. Default: `containers` beside the pod logs directory. */
+  containerLogsDirectory?: string;
+  /** PEM of the server's certificate and key; overrides the files that the configuration names. */
+  serving?: { cert: string; key: string };
+  /** KubeletConfiguration fields, checked strictly; defaults as upstream's. */
+  configuration?: Record<string, unknown>;
+}
+
+/** The configuration, resolved: units are milliseconds and bytes. */
+export interface KubeletSettings {
+  nodeName: string;
+  nodeIps: string[];
+  nodeLabels: Record<string, string>;
+  rootDirectory: string;
+  podLogsDirectory: string;
+  containerLogsDirectory: string;
+  runtimeEndpoint: string;
+  imageEndpoint: string;
+  crashLoopMaximumMs: number;
+  syncFrequencyMs: number;
+  runtimeRequestTimeoutMs: number;
+  cpuQuotaPeriodUs: number;
+  configuration: KubeletConfiguration;
+}
+
+/** Checks a kubelet's configuration and fills in what it leaves out. @throws ConfigurationError naming the field */
+export function resolveSettings(config: KubeletConfig): KubeletSettings {
+  const configuration = completeConfiguration(config.configuration ?? {});
+  const podLogsDirectory = configuration.podLogsDir;
+  return {
+    nodeName: config.nodeName,
+    nodeIps: config.nodeIps ?? [],
+    nodeLabels: config.nodeLabels ?? {},
+    rootDirectory: config.rootDirectory ?? '/var/lib/kubelet',
+    podLogsDirectory,
+    containerLogsDirectory:
+      config.containerLogsDirectory ?? podLogsDirectory.replace(/\/*$/, '').replace(/[^/]*$/, 'containers'),
+    runtimeEndpoint: configuration.containerRuntimeEndpoint,
+    imageEndpoint: configuration.imageServiceEndpoint || configuration.containerRuntimeEndpoint,
+    crashLoopMaximumMs: durationMs(configuration.crashLoopBackOff.maxContainerRestartPeriod),
+    syncFrequencyMs: durationMs(configuration.syncFrequency),
+    runtimeRequestTimeoutMs: durationMs(configuration.runtimeRequestTimeout),
+    cpuQuotaPeriodUs: durationMs(configuration.cpuCFSQuotaPeriod) * 1000,
+    configuration,
+  };
+}
