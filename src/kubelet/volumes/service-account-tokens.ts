@@ -71,8 +71,8 @@ export class ServiceAccountTokens {
     });
     const { status } = JSON.parse(response.body.toString()) as TokenRequest;
     if (!status) throw new Error(`the API server gave no token for service account ${account}`);
-    const expiresAt = Date.parse(status.expirationTimestamp);
+    const expiresAt = Date.parse(status.expirationTimestamp!);
     const life = expiresAt - now;
-    return { value: status.token, expiresAt, refreshAt: now + Math.min(life * 0.8, 24 * 3_600_000) };
+    return { value: status.token!, expiresAt, refreshAt: now + Math.min(life * 0.8, 24 * 3_600_000) };
   }
 }
