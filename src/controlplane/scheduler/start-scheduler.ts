@@ -1,0 +1,53 @@
+import { type Namespace, type Node, type Pod, resources } from '../../api/index.ts';
+import type { Clock, Component } from '../../async/index.ts';
+import { type ApiClient, createEventRecorder } from '../../client/index.ts';
+import type { Logger } from '../../log/index.ts';
+import { Informers } from '../controllers/framework/informers.ts';
+import { Scheduler } from './scheduler.ts';
+
+/** What the scheduler is given. */
+export interface SchedulerConfig {
+  client: ApiClient;
+  /** Pods with this schedulerName are ours. Default `default-scheduler`. */
+  schedulerName?: string;
+  /** Bindings under way at once. Default 64. */
+  concurrency?: number;
+  /** Watches to share with other components of this process. Default: its own. */
+  informers?: Informers;
+}
+
+/** Starts the scheduler: pods without a node get one within milliseconds. */
+export function startScheduler(config: SchedulerConfig, context: { log: Logger; clock: Clock }): Component {
+  const { client, schedulerName = 'default-scheduler', concurrency = 64 } = config;
+  const informers = config.informers ?? new Informers(client, context);
+  const pods = informers.store<Pod>(resources.pods);
+  const nodes = informers.store<Node>(resources.nodes);
+  const namespaces = informers.store<Namespace>(resources.namespaces);
+  const recorder = createEventRecorder(client, {
+    component: schedulerName,
+    log: context.log,
+    clock: context.clock,
+    burst: 50,
+  });
+  const scheduler = new Scheduler({ client, schedulerName, concurrency, recorder, ...context });
+  scheduler.cluster.namespaceLabels = (name) => namespaces.get(name)?.metadata.labels;
+  const ends = [
+    pods.subscribe((_key, now, before) => scheduler.onPod(now, before)),
+    nodes.subscribe((key, now, before) => scheduler.onNode(key, now, before)),
+  ];
+  const ready = (async () => {
+    await Promise.all([pods, nodes, namespaces].map((store) => store.informer.synced));
+    // A shared cache may have been filled before we subscribed.
+    for (const node of nodes.list()) scheduler.onNode(node.metadata.name, node, undefined);
+    for (const pod of pods.list()) scheduler.onPod(pod, undefined);
+    scheduler.start();
+  })();
+  return {
+    ready,
+    stop: async () => {
+      for (const end of ends) end();
+      await scheduler.stop();
+      if (!config.informers) informers.stop();
+    },
+  };
+}
