@@ -1,0 +1,45 @@
+import type { IpFamily } from '../model/types.ts';
+import type { PlanChange, ServicePortPlan } from '../plan/types.ts';
+
+/** How pods on this node are told from everybody else, for masquerading. */
+export type PodDetector =
+  | { kind: 'none' }
+  | { kind: 'cidr'; cidrs: readonly string[] }
+  | { kind: 'bridge'; name: string }
+  | { kind: 'interface-prefix'; prefix: string };
+
+/** What every backend is told about its node. */
+export interface BackendOptions {
+  family: IpFamily;
+  pods: PodDetector;
+  /** Masquerade all traffic to cluster IPs. */
+  masqueradeAll: boolean;
+  /** The bit of the packet mark that asks for masquerading, 0 to 31. */
+  masqueradeBit: number;
+  /** Prefixes of node addresses that take node port traffic; empty: all of the node's addresses. */
+  nodePortAddresses: readonly string[];
+  /** Whether node ports answer on 127.0.0.1 (IPv4, needs route_localnet). */
+  localhostNodePorts: boolean;
+}
+
+/** What a backend found and did. */
+export interface AppliedChange {
+  /** Rules, elements or chains written or removed. */
+  written: number;
+  /** Those that were there already and were left alone. */
+  kept: number;
+}
+
+/** Renders plans into one kernel mechanism, for one family. */
+export interface Backend {
+  readonly mode: 'nftables' | 'iptables';
+  /** Makes the kernel hold exactly these plans: what is right already is left alone. */
+  adopt(plans: readonly ServicePortPlan[]): Promise<AppliedChange>;
+  /** Applies changes together. After an error the kernel is as before (nftables) or adopt() must be called again. */
+  apply(changes: readonly PlanChange[]): Promise<AppliedChange>;
+  /** Whether what the kernel holds is still what was written, as far as it can be told cheaply. */
+  verify(): Promise<boolean>;
+  /** Takes away everything that the backend ever made. */
+  remove(): Promise<void>;
+  close(): void;
+}

@@ -1,0 +1,65 @@
+import { ipToBytes } from '../../../host/netlink/index.ts';
+import type { FieldType } from '../../../host/nftables/index.ts';
+import type { IpFamily, Protocol } from '../../model/types.ts';
+
+/** Numbers of the IP protocols. */
+export const protocolNumber: Record<Protocol, number> = { TCP: 6, UDP: 17, SCTP: 132 };
+
+/** What differs between the IP families in the table. */
+export interface FamilyFacts {
+  family: 'ip' | 'ip6';
+  addressType: FieldType;
+  /** Bytes, and four-byte registers, of an address. */
+  addressBytes: number;
+  addressRegisters: number;
+  sourceOffset: number;
+  destinationOffset: number;
+  /** Stands for any address of the node in keys. */
+  anyAddress: Buffer;
+}
+
+export const familyFacts: Record<IpFamily, FamilyFacts> = {
+  4: {
+    family: 'ip',
+    addressType: 'ipv4_addr',
+    addressBytes: 4,
+    addressRegisters: 1,
+    sourceOffset: 12,
+    destinationOffset: 16,
+    anyAddress: Buffer.alloc(4),
+  },
+  6: {
+    family: 'ip6',
+    addressType: 'ipv6_addr',
+    addressBytes: 16,
+    addressRegisters: 4,
+    sourceOffset: 8,
+    destinationOffset: 24,
+    anyAddress: Buffer.alloc(16),
+  },
+};
+
+/** The key of a frontend: address . protocol . port, in the bytes the kernel compares. An empty address is any. */
+export function frontendBytes(facts: FamilyFacts, address: string, protocol: Protocol, port: number): Buffer {
+  const key = Buffer.alloc(facts.addressBytes + 8);
+  if (address !== '') ipToBytes(address).copy(key);
+  key[facts.addressBytes] = protocolNumber[protocol];
+  key.writeUInt16BE(port, facts.addressBytes + 4);
+  return key;
+}
+
+/** A destination: address . port. */
+export function destinationBytes(facts: FamilyFacts, address: string, port: number): Buffer {
+  const value = Buffer.alloc(facts.addressBytes + 4);
+  ipToBytes(address).copy(value);
+  value.writeUInt16BE(port, facts.addressBytes);
+  return value;
+}
+
+/** A key with the number of a slot behind it. Random numbers are in the machine's byte order. */
+export function slotBytes(frontend: Buffer, slot: number): Buffer {
+  const key = Buffer.alloc(frontend.length + 4);
+  frontend.copy(key);
+  key.writeUInt32LE(slot, frontend.length);
+  return key;
+}
