@@ -1,0 +1,9 @@
+export { type NodeReporterOptions, startNodeReporter } from './node-reporter.ts';
+export {
+  defaultNodeName,
+  makeAllocatable,
+  makeNodeStatus,
+  type NodeFacts,
+  type RuntimeFacts,
+  wellKnownLabels,
+} from './node-status.ts';

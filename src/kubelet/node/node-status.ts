@@ -1,0 +1,155 @@
+import { arch, hostname, release } from 'node:os';
+import type { ContainerImage, Node, NodeCondition, NodeStatus } from '../../api/index.ts';
+import { formatMilli, quantityMilli, quantityValue } from '../../api/index.ts';
+import { type MachineCapacity, readText } from '../resources/index.ts';
+
+/** Facts of which a node's status is made. */
+export interface NodeFacts {
+  nodeName: string;
+  addresses: string[];
+  capacity: MachineCapacity;
+  maxPods: number;
+  /** What is kept from pods: quantities by resource. */
+  reserved: Record<string, string>[];
+  /** The hard eviction threshold of memory.available, bytes. */
+  evictionMemoryBytes: number;
+  kubeletVersion: string;
+  kubeletPort: number;
+  runtime: RuntimeFacts;
+  images: ContainerImage[];
+  volumesInUse: string[];
+  /** Why the kubelet cannot work on pods, or undefined. */
+  problem: string | undefined;
+}
+
+/** What the runtime says of itself. */
+export interface RuntimeFacts {
+  /** `name://version`; empty before it has answered. */
+  version: string;
+  /** Undefined when RuntimeReady. */
+  problem: string | undefined;
+  /** Undefined when NetworkReady. */
+  networkProblem: string | undefined;
+  handlers: { name: string; recursiveReadOnlyMounts: boolean; userNamespaces: boolean }[];
+  supplementalGroupsPolicy: boolean;
+}
+
+/** Kubernetes names architectures as Go does. */
+export const goArchitecture =
+  ({ x64: 'amd64', arm64: 'arm64', ia32: '386', arm: 'arm' } as Record<string, string>)[arch()] ?? arch();
+
+/** Labels that every node has. */
+export function wellKnownLabels(nodeName: string): Record<string, string> {
+  return {
+    'beta.kubernetes.io/arch': goArchitecture,
+    'beta.kubernetes.io/os': 'linux',
+    'kubernetes.io/arch': goArchitecture,
+    'kubernetes.io/hostname': nodeName,
+    'kubernetes.io/os': 'linux',
+  };
+}
+
+/** The status of a node; conditions keep the times of `before` where nothing changed. `now` is an API time. */
+export function makeNodeStatus(facts: NodeFacts, before: Node | undefined, now: string): NodeStatus {
+  const capacity = makeCapacity(facts);
+  return {
+    addresses: [
+      ...facts.addresses.map((address) => ({ type: 'InternalIP', address })),
+      { type: 'Hostname', address: facts.nodeName },
+    ],
+    capacity,
+    allocatable: makeAllocatable(capacity, facts),
+    conditions: makeConditions(facts, before?.status?.conditions ?? [], now),
+    daemonEndpoints: { kubeletEndpoint: { Port: facts.kubeletPort } },
+    declaredFeatures: ['ExtendWebSocketsToKubelet'],
+    features: { supplementalGroupsPolicy: facts.runtime.supplementalGroupsPolicy },
+    images: facts.images,
+    nodeInfo: makeNodeInfo(facts),
+    runtimeHandlers: facts.runtime.handlers.map(({ name, recursiveReadOnlyMounts, userNamespaces }) => ({
+      name,
+      features: { recursiveReadOnlyMounts, userNamespaces },
+    })),
+    ...(facts.volumesInUse.length > 0 ? { volumesInUse: facts.volumesInUse } : {}),
+  };
+}
+
+function makeCapacity({ capacity, maxPods }: NodeFacts): Record<string, string> {
+  return {
+    cpu: formatMilli(capacity.cpuMilli),
+    'ephemeral-storage': `${Math.floor(capacity.diskBytes / 1024)}Ki`,
+    memory: `${Math.floor(capacity.memoryBytes / 1024)}Ki`,
+    pods: String(maxPods),
+    ...Object.fromEntries(
+      Object.entries(capacity.hugepages).map(([size, bytes]) => [`hugepages-${size}`, String(bytes)]),
+    ),
+  };
+}
+
+/** Capacity less what is reserved for the system and for Kubernetes and less the hard eviction threshold. */
+export function makeAllocatable(
+  capacity: Record<string, string>,
+  facts: Pick<NodeFacts, 'reserved' | 'evictionMemoryBytes'>,
+): Record<string, string> {
+  const reserved = (name: string, convert: (text: string) => number) =>
+    facts.reserved.reduce((sum, one) => sum + convert(one[name] ?? '0'), 0);
+  const hugepages = Object.entries(capacity)
+    .filter(([name]) => name.startsWith('hugepages-'))
+    .reduce((sum, [, bytes]) => sum + Number(bytes), 0);
+  const memory =
+    quantityValue(capacity['memory']!) - reserved('memory', quantityValue) - facts.evictionMemoryBytes - hugepages;
+  const disk = quantityValue(capacity['ephemeral-storage']!) - reserved('ephemeral-storage', quantityValue);
+  return {
+    ...capacity,
+    cpu: formatMilli(Math.max(0, quantityMilli(capacity['cpu']!) - reserved('cpu', quantityMilli))),
+    memory: `${Math.floor(Math.max(0, memory) / 1024)}Ki`,
+    'ephemeral-storage': String(Math.floor(Math.max(0, disk * 0.9))),
+  };
+}
+
+function makeConditions({ problem, runtime }: NodeFacts, before: NodeCondition[], now: string): NodeCondition[] {
+  const problems = [runtime.problem, runtime.networkProblem, problem].filter((one) => one !== undefined);
+  const well = (type: string, reason: string, message: string): NodeCondition => ({
+    type,
+    status: 'False',
+    reason,
+    message,
+  });
+  const conditions: NodeCondition[] = [
+    well('MemoryPressure', 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'),
+    well('DiskPressure', 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'),
+    well('PIDPressure', 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'),
+    problems.length === 0
+      ? { type: 'Ready', status: 'True', reason: 'KubeletReady', message: 'kubelet is posting ready status' }
+      : {
+          type: 'Ready',
+          status: 'False',
+          reason: 'KubeletNotReady',
+          message: problems.length === 1 ? problems[0]! : `[${problems.join(', ')}]`,
+        },
+  ];
+  const stamped = conditions.map((condition) => {
+    const old = before.find(({ type }) => type === condition.type);
+    const lastTransitionTime = old?.status === condition.status ? (old.lastTransitionTime ?? now) : now;
+    return { ...condition, lastHeartbeatTime: now, lastTransitionTime };
+  });
+  // Conditions of others (a cloud's network, say) stay as they are.
+  return [...before.filter(({ type }) => !conditions.some((own) => own.type === type)), ...stamped];
+}
+
+function makeNodeInfo({ kubeletVersion, runtime }: NodeFacts): NodeStatus['nodeInfo'] {
+  return {
+    architecture: goArchitecture,
+    bootID: readText('/proc/sys/kernel/random/boot_id'),
+    containerRuntimeVersion: runtime.version,
+    kernelVersion: release(),
+    kubeProxyVersion: '',
+    kubeletVersion,
+    machineID: readText('/etc/machine-id'),
+    operatingSystem: 'linux',
+    osImage: /^PRETTY_NAME="?([^"\n]*)/m.exec(readText('/etc/os-release'))?.[1] ?? 'Linux',
+    systemUUID: readText('/sys/class/dmi/id/product_uuid') || readText('/etc/machine-id'),
+  };
+}
+
+/** The name that a node has unless it is given one. */
+export const defaultNodeName = (): string => hostname().toLowerCase();
