@@ -130,6 +130,10 @@ export class NftablesBatch {
   deleteElements(table: TableName, set: string, elements: Iterable<SetElement>): this {
     return this.#elements(nftMessage.delElement, 0, table, set, elements, `delete elements of ${set}`);
   }
+  /** Removes those of the elements that are there (kernels from 6.3 on). */
+  destroyElements(table: TableName, set: string, elements: Iterable<SetElement>): this {
+    return this.#elements(nftMessage.destroyElement, 0, table, set, elements, `delete elements of ${set}`);
+  }
   /** Removes all elements of a set. */
   flushSet(table: TableName, set: string): this {
     this.#begin(nftMessage.delElement, 0, table, `flush set ${set}`);

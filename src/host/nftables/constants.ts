@@ -23,6 +23,7 @@ export const nftMessage = {
   newGeneration: subsystem | 15,
   getGeneration: subsystem | 16,
   trace: subsystem | 17,
+  destroyElement: subsystem | 30,
 } as const;
 
 /** The multicast group that tells of every nf_tables change. */

@@ -62,6 +62,20 @@ export function loadAddressType(to: Register, of: 'source' | 'destination'): Exp
   );
 }
 
+/** Loads the destination address that the connection's first packet had before any translation. */
+export function loadOriginalDestination(to: Register, family: 'ip' | 'ip6'): Expression {
+  return expression('ct', (writer) =>
+    writer
+      .be32(2, family === 'ip' ? 20 : 22)
+      .be32(1, register(to))
+      .u8(3, 0),
+  );
+}
+/** Loads the destination port that the connection's first packet had before any translation. */
+export function loadOriginalPort(to: Register): Expression {
+  return expression('ct', (writer) => writer.be32(2, 12).be32(1, register(to)).u8(3, 0));
+}
+
 /** Puts constant bytes into registers. */
 export function loadImmediate(to: Register, value: Buffer): Expression {
   return expression('immediate', (writer) => writer.be32(1, register(to)).nest(2, () => writer.attribute(1, value)));

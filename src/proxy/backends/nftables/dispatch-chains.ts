@@ -5,17 +5,20 @@ import {
   type Expression,
   loadAddressType,
   loadMeta,
+  loadPayload,
   loadRandom,
   lookup,
+  type Register,
   verdict,
 } from '../../../host/nftables/index.ts';
 import type { BackendOptions } from '../backend.ts';
 import { type FamilyFacts, familyFacts } from './keys.ts';
 import {
   type ChainPlan,
-  frontendRegisters,
   inPrefix,
+  loadDestination,
   loadFrontend,
+  loadOriginal,
   loadSource,
   markForMasquerade,
   sets,
@@ -38,7 +41,7 @@ export interface DispatchChain {
   local?: number;
   /** Seconds; 0: none. */
   affinitySeconds: number;
-  /** The key's address is "any": a node port. */
+  /** A node port: keys have no address. */
   node: boolean;
   /** Only for sources in the set of allowed ranges. */
   guarded: boolean;
@@ -78,17 +81,12 @@ export function renderChain(chain: DispatchChain, options: BackendOptions): Chai
 }
 
 function guardedRules(chain: DispatchChain, facts: FamilyFacts): ChainPlan['rules'] {
-  const { end } = frontendRegisters(facts, 0);
+  const { steps, end } = loadFrontend(facts, 0, false);
   const open = chainName({ ...chain, guarded: false });
   return [
     {
       comment: 'allowed sources',
-      steps: [
-        ...loadFrontend(facts, 0, chain.node),
-        loadSource(facts, end),
-        lookup(sets.allowed, 0),
-        verdict({ code: 'goto', chain: open }),
-      ],
+      steps: [...steps, loadSource(facts, end), lookup(sets.allowed, 0), verdict({ code: 'goto', chain: open })],
     },
     { comment: 'other sources', steps: [verdict({ code: 'drop' })] },
   ];
@@ -113,43 +111,40 @@ function localRules(chain: DispatchChain, options: BackendOptions, mark: Express
 
 /**
  * Sends the connection to a random one of `count` destinations, from slot `first` on. With affinity, first to the one
- * that the client had, if that is still one of the Service's. Registers: client, frontend, destination lie in a row,
- * so that client . frontend (the affinity's key) and frontend . destination (who is still there) are both keys.
+ * that the client was sent to before; what became of that is noted after nat (see {@link rememberChain}).
  */
 function balanceRules(chain: DispatchChain, facts: FamilyFacts, first: number, count: number): ChainPlan['rules'] {
-  const { family } = facts;
-  const client = 0;
-  const frontend = chain.affinitySeconds > 0 ? facts.addressRegisters : 0;
-  const { end } = frontendRegisters(facts, frontend);
-  const port = end + facts.addressRegisters;
-  const send = destinationNat(family, end, port);
-  const random = [loadRandom(end, count, first), lookup(sets.endpoints, frontend, { to: end })];
-  const load = loadFrontend(facts, frontend, chain.node);
-  if (chain.affinitySeconds === 0) return [{ comment: `to one of ${count}`, steps: [...load, ...random, send] }];
-  const timeoutMs = chain.affinitySeconds * 1000;
-  const all = [loadSource(facts, client), ...load];
-  return [
-    {
-      comment: 'to the one before',
-      steps: [
-        ...all,
-        lookup(sets.affinity, client, { to: end }),
-        lookup(sets.affineEndpoints, frontend),
-        changeElement('update', sets.affinity, client, { value: end, timeoutMs }),
-        send,
-      ],
-    },
-    {
-      comment: `to one of ${count}, and stay`,
-      steps: [
-        ...all,
-        ...random,
-        changeElement('delete', sets.affinity, client, { value: end }),
-        changeElement('add', sets.affinity, client, { value: end, timeoutMs }),
-        send,
-      ],
-    },
+  const { steps, end } = loadFrontend(facts, 0, chain.node);
+  const map = chain.node ? sets.nodeEndpoints : sets.endpoints;
+  const send = (at: Register) => destinationNat(facts.family, at, at + facts.addressRegisters);
+  const random: ChainPlan['rules'][number] = {
+    comment: `to one of ${count}`,
+    steps: [...steps, loadRandom(end, count, first), lookup(map, 0, { to: end + 1 }), send(end + 1)],
+  };
+  if (chain.affinitySeconds === 0) return [random];
+  const known = loadFrontend(facts, facts.addressRegisters, false);
+  const before = [loadSource(facts, 0), ...known.steps, lookup(sets.affinity, 0, { to: known.end }), send(known.end)];
+  return [{ comment: 'to the one before', steps: before }, random];
+}
+
+/** The chain that notes, after nat, where a client of a Service with affinity was sent, or that it came again. */
+export function rememberChain(affinitySeconds: number, options: BackendOptions): ChainPlan {
+  const facts = familyFacts[options.family];
+  const frontend = facts.addressRegisters;
+  const destination = frontend + facts.addressRegisters + 2;
+  const steps = [
+    loadSource(facts, 0),
+    ...loadOriginal(facts, frontend),
+    loadDestination(facts, destination),
+    loadPayload(destination + facts.addressRegisters, { base: 'transport', offset: 2, length: 2 }),
+    changeElement('update', sets.affinity, 0, { value: destination, timeoutMs: affinitySeconds * 1000 }),
   ];
+  return { name: rememberName(affinitySeconds), rules: [{ comment: 'the client stays', steps }] };
+}
+
+/** The name of {@link rememberChain}. */
+export function rememberName(affinitySeconds: number): string {
+  return `remember-${affinitySeconds}`;
 }
 
 /** Tests of which any one says that the packet comes from a pod. */

@@ -14,8 +14,6 @@ export interface FamilyFacts {
   addressRegisters: number;
   sourceOffset: number;
   destinationOffset: number;
-  /** Stands for any address of the node in keys. */
-  anyAddress: Buffer;
 }
 
 export const familyFacts: Record<IpFamily, FamilyFacts> = {
@@ -26,7 +24,6 @@ export const familyFacts: Record<IpFamily, FamilyFacts> = {
     addressRegisters: 1,
     sourceOffset: 12,
     destinationOffset: 16,
-    anyAddress: Buffer.alloc(4),
   },
   6: {
     family: 'ip6',
@@ -35,16 +32,16 @@ export const familyFacts: Record<IpFamily, FamilyFacts> = {
     addressRegisters: 4,
     sourceOffset: 8,
     destinationOffset: 24,
-    anyAddress: Buffer.alloc(16),
   },
 };
 
-/** The key of a frontend: address . protocol . port, in the bytes the kernel compares. An empty address is any. */
+/** The key of a frontend, in the bytes the kernel compares: address . protocol . port, or protocol . port of a node port. */
 export function frontendBytes(facts: FamilyFacts, address: string, protocol: Protocol, port: number): Buffer {
-  const key = Buffer.alloc(facts.addressBytes + 8);
-  if (address !== '') ipToBytes(address).copy(key);
-  key[facts.addressBytes] = protocolNumber[protocol];
-  key.writeUInt16BE(port, facts.addressBytes + 4);
+  const start = address === '' ? 0 : facts.addressBytes;
+  const key = Buffer.alloc(start + 8);
+  if (start > 0) ipToBytes(address).copy(key);
+  key[start] = protocolNumber[protocol];
+  key.writeUInt16BE(port, start + 4);
   return key;
 }
 

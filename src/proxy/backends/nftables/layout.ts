@@ -6,8 +6,9 @@ import {
   type Expression,
   loadAddressType,
   loadConntrack,
-  loadImmediate,
   loadMeta,
+  loadOriginalDestination,
+  loadOriginalPort,
   loadPayload,
   lookup,
   lookupVerdict,
@@ -26,26 +27,35 @@ import { type FamilyFacts, familyFacts } from './keys.ts';
  *
  * ```
  *  nat prerouting, output ─► services ─► dispatch: address . protocol . port ─► internal-N, external-N, local-N-M …
- *                                        (then the same with "any address" for node ports)      │
+ *                            (node-dispatch: protocol . port, on the node's own addresses)     │
  *                            endpoints: address . protocol . port . random slot ─► address . port ◄┘ ─► dnat
- *  filter prerouting, output, after nat ─► refused: reject or drop; what is left for a cluster IP: reject
- *  nat postrouting ─► a pod that reached itself, and what is marked: masquerade
+ *  filter prerouting, output, after nat ─► remember: who went where, for Services with affinity
+ *                                       ─► refuse: no endpoint, or a port of a cluster IP that no Service has
+ *  nat postrouting ─► source-nat: a pod that reached itself, and what is marked
  * ```
  * A Service is only elements of maps: adding one writes a few elements, whatever the number of Services. Chains depend
- * on the number of endpoints alone, and stay once made.
+ * on the number of endpoints alone, and stay once made. No rule uses one map's result in the key of another: the nft
+ * program (1.0.6) stops at such a rule when it lists the table.
  */
 export const tableName = 'deckhand-proxy';
 
-/** Names of the sets and maps. */
+/** The chain that answers for Services without endpoints. */
+export const refuseChain = 'refuse-port';
+
+/** Names of the sets and maps. Those of node ports have no address in their keys. */
 export const sets = {
   dispatch: 'dispatch',
+  nodeDispatch: 'node-dispatch',
   endpoints: 'endpoints',
+  nodeEndpoints: 'node-endpoints',
   refused: 'refused',
+  nodeRefused: 'node-refused',
+  sticky: 'sticky',
+  nodeSticky: 'node-sticky',
   clusterAddresses: 'cluster-addresses',
   hairpin: 'hairpin',
   allowed: 'allowed',
   affinity: 'affinity',
-  affineEndpoints: 'affine-endpoints',
 } as const;
 
 /** A chain with its rules; each rule has a comment, by which it is recognised later. */
@@ -65,10 +75,16 @@ export function declareSets(facts: FamilyFacts): SetDeclaration[] {
   const address = facts.addressType;
   const frontend = [address, 'inet_proto', 'inet_service'] as const;
   const destination = [address, 'inet_service'] as const;
+  const node = ['inet_proto', 'inet_service'] as const;
   return [
     { name: sets.dispatch, key: frontend, value: 'verdict' },
+    { name: sets.nodeDispatch, key: node, value: 'verdict' },
     { name: sets.endpoints, key: [...frontend, 'mark'], value: destination },
+    { name: sets.nodeEndpoints, key: [...node, 'mark'], value: destination },
     { name: sets.refused, key: frontend, value: 'verdict' },
+    { name: sets.nodeRefused, key: node, value: 'verdict' },
+    { name: sets.sticky, key: frontend, value: 'verdict' },
+    { name: sets.nodeSticky, key: node, value: 'verdict' },
     { name: sets.clusterAddresses, key: [address] },
     { name: sets.hairpin, key: [address, address] },
     { name: sets.allowed, key: [...frontend, address], interval: true },
@@ -80,30 +96,20 @@ export function declareSets(facts: FamilyFacts): SetDeclaration[] {
       timeout: true,
       size: affinityEntries,
     },
-    { name: sets.affineEndpoints, key: [...frontend, ...destination] },
   ];
 }
 
-/** Registers of a frontend key that starts at `at`. */
-export function frontendRegisters(facts: FamilyFacts, at: Register) {
-  const protocol = at + facts.addressRegisters;
-  return { address: at, protocol, port: protocol + 1, end: protocol + 2 };
+/** Loads a frontend's key from the packet, from register `at` on: address (not for a node port), protocol, port. */
+export function loadFrontend(facts: FamilyFacts, at: Register, node: boolean): { steps: Expression[]; end: Register } {
+  const protocol = node ? at : at + facts.addressRegisters;
+  const steps = [loadMeta(protocol, 'l4proto'), loadPayload(protocol + 1, { base: 'transport', offset: 2, length: 2 })];
+  if (!node) steps.unshift(loadDestination(facts, at));
+  return { steps, end: protocol + 2 };
 }
 
-/** Loads address . protocol . port of the packet; `node`: any address in the place of the packet's. */
-export function loadFrontend(facts: FamilyFacts, at: Register, node: boolean): Expression[] {
-  const registers = frontendRegisters(facts, at);
-  return [
-    node
-      ? loadImmediate(registers.address, facts.anyAddress)
-      : loadPayload(registers.address, {
-          base: 'network',
-          offset: facts.destinationOffset,
-          length: facts.addressBytes,
-        }),
-    loadMeta(registers.protocol, 'l4proto'),
-    loadPayload(registers.port, { base: 'transport', offset: 2, length: 2 }),
-  ];
+/** Loads the packet's destination address. */
+export function loadDestination(facts: FamilyFacts, at: Register): Expression {
+  return loadPayload(at, { base: 'network', offset: facts.destinationOffset, length: facts.addressBytes });
 }
 
 /** Loads the packet's source address. */
@@ -157,12 +163,17 @@ export function baseChains(options: BackendOptions): ChainPlan[] {
     priority,
   });
   const jump = (chain: string) => [verdict({ code: 'jump', chain })];
-  const newOnly = [loadConntrack(0, 'state'), bitwise(0, word(8), word(0)), compare(0, word(0), 'not')];
+  const state = (bits: number, how: 'equal' | 'not') => hasBits('state', bits, how);
+  const newConnections = [
+    { comment: 'sent somewhere', steps: [...state(8, 'not'), ...hasBits('status', 0x20, 'not'), ...jump('remember')] },
+    { comment: 'sent nowhere', steps: [...state(8, 'not'), ...hasBits('status', 0x20, 'equal'), ...jump('refuse')] },
+  ];
   return [
-    { name: 'reject', rules: [{ comment: 'no endpoint', steps: [rejectPort(facts.family)] }] },
+    { name: refuseChain, rules: [{ comment: 'no endpoint', steps: [rejectPort(facts.family)] }] },
     { name: 'services', rules: serviceRules(options, facts) },
+    { name: 'remember', rules: rememberRules(facts) },
     { name: 'refuse', rules: refuseRules(options, facts) },
-    { name: 'masquerade', rules: masqueradeRules(options, facts) },
+    { name: 'source-nat', rules: masqueradeRules(options, facts) },
     {
       name: 'nat-prerouting',
       hook: hook('nat', 'prerouting', dstnat),
@@ -172,48 +183,66 @@ export function baseChains(options: BackendOptions): ChainPlan[] {
     {
       name: 'nat-postrouting',
       hook: hook('nat', 'postrouting', srcnat),
-      rules: [{ comment: '', steps: jump('masquerade') }],
+      rules: [{ comment: '', steps: jump('source-nat') }],
     },
     {
       name: 'filter-prerouting',
       hook: hook('filter', 'prerouting', dstnat + 1),
-      rules: [...guardRules(options, facts), { comment: 'new connections', steps: [...newOnly, ...jump('refuse')] }],
+      rules: [...guardRules(options, facts), ...newConnections],
     },
     {
       name: 'filter-output',
       hook: hook('filter', 'output', dstnat + 1),
-      rules: [{ comment: 'new connections', steps: [...newOnly, ...jump('refuse')] }],
+      rules: newConnections,
     },
   ];
+}
+
+/** Goes on when some (`not`) or none (`equal`) of the bits of the connection's state or status are set. */
+function hasBits(what: 'state' | 'status', bits: number, zero: 'equal' | 'not'): Expression[] {
+  return [loadConntrack(0, what), bitwise(0, word(bits), word(0)), compare(0, word(0), zero)];
 }
 
 function serviceRules(options: BackendOptions, facts: FamilyFacts): ChainPlan['rules'] {
   const toNode = isNodeAddress(options).map((test) => ({
     comment: 'node ports',
-    steps: [...test, ...loadFrontend(facts, 0, true), lookupVerdict(sets.dispatch, 0)],
+    steps: [...test, ...loadFrontend(facts, 0, true).steps, lookupVerdict(sets.nodeDispatch, 0)],
   }));
   return [
-    { comment: 'service addresses', steps: [...loadFrontend(facts, 0, false), lookupVerdict(sets.dispatch, 0)] },
+    { comment: 'service addresses', steps: [...loadFrontend(facts, 0, false).steps, lookupVerdict(sets.dispatch, 0)] },
     ...toNode,
   ];
+}
+
+/** After nat: connections of Services with affinity, by the address that the client used. */
+function rememberRules(facts: FamilyFacts): ChainPlan['rules'] {
+  const protocol = facts.addressRegisters;
+  return [
+    {
+      comment: 'service addresses',
+      steps: [...loadOriginal(facts, 0), lookupVerdict(sets.sticky, 0)],
+    },
+    { comment: 'node ports', steps: [...loadOriginal(facts, 0), lookupVerdict(sets.nodeSticky, protocol)] },
+  ];
+}
+
+/** Loads the frontend that the client used: address . protocol . port before translation. */
+export function loadOriginal(facts: FamilyFacts, at: Register): Expression[] {
+  const protocol = at + facts.addressRegisters;
+  return [loadOriginalDestination(at, facts.family), loadMeta(protocol, 'l4proto'), loadOriginalPort(protocol + 1)];
 }
 
 /** After nat: what still has a Service's address was sent nowhere. */
 function refuseRules(options: BackendOptions, facts: FamilyFacts): ChainPlan['rules'] {
   const toNode = isNodeAddress(options).map((test) => ({
     comment: 'node ports without endpoint',
-    steps: [...test, ...loadFrontend(facts, 0, true), lookupVerdict(sets.refused, 0)],
+    steps: [...test, ...loadFrontend(facts, 0, true).steps, lookupVerdict(sets.nodeRefused, 0)],
   }));
-  const destination = loadPayload(0, {
-    base: 'network',
-    offset: facts.destinationOffset,
-    length: facts.addressBytes,
-  });
   return [
-    { comment: 'no endpoint', steps: [...loadFrontend(facts, 0, false), lookupVerdict(sets.refused, 0)] },
+    { comment: 'no endpoint', steps: [...loadFrontend(facts, 0, false).steps, lookupVerdict(sets.refused, 0)] },
     {
       comment: 'port that no service has',
-      steps: [destination, lookup(sets.clusterAddresses, 0), rejectPort(facts.family)],
+      steps: [loadDestination(facts, 0), lookup(sets.clusterAddresses, 0), rejectPort(facts.family)],
     },
     ...toNode,
   ];
@@ -221,14 +250,7 @@ function refuseRules(options: BackendOptions, facts: FamilyFacts): ChainPlan['ru
 
 function masqueradeRules(options: BackendOptions, facts: FamilyFacts): ChainPlan['rules'] {
   const bit = (1 << options.masqueradeBit) >>> 0;
-  const both = [
-    loadSource(facts, 0),
-    loadPayload(facts.addressRegisters, {
-      base: 'network',
-      offset: facts.destinationOffset,
-      length: facts.addressBytes,
-    }),
-  ];
+  const both = [loadSource(facts, 0), loadDestination(facts, facts.addressRegisters)];
   return [
     { comment: 'a pod that reached itself', steps: [...both, lookup(sets.hairpin, 0), masquerade()] },
     {
@@ -258,12 +280,8 @@ function guardRules(options: BackendOptions, facts: FamilyFacts): ChainPlan['rul
         loadMeta(0, 'iifname'),
         compare(0, loopbackName, 'not'),
         ...inPrefix(facts, facts.destinationOffset, '127.0.0.0/8'),
-        loadConntrack(0, 'status'),
-        bitwise(0, word(0x20), word(0)),
-        compare(0, word(0)),
-        loadConntrack(0, 'state'),
-        bitwise(0, word(0x6), word(0)),
-        compare(0, word(0)),
+        ...hasBits('status', 0x20, 'equal'),
+        ...hasBits('state', 0x6, 'equal'),
         verdict({ code: 'drop' }),
       ],
     },

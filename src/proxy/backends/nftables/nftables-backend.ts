@@ -3,7 +3,14 @@ import { NftablesBatch, NftablesSocket, type SetElement, type TableName } from '
 import type { PlanChange, ServicePortPlan } from '../../plan/types.ts';
 import type { AppliedChange, Backend, BackendOptions } from '../backend.ts';
 import { type Delta, elementDelta, SharedElements } from './delta.ts';
-import { chainName, type DispatchChain, renderChain, requiredChains } from './dispatch-chains.ts';
+import {
+  chainName,
+  type DispatchChain,
+  rememberChain,
+  rememberName,
+  renderChain,
+  requiredChains,
+} from './dispatch-chains.ts';
 import { type FamilyFacts, familyFacts } from './keys.ts';
 import { baseChains, type ChainPlan, declareSets, sets, tableName } from './layout.ts';
 import { elementKey, elementValue, type Rendered, renderPlan } from './render.ts';
@@ -16,12 +23,16 @@ const servicesPerBatch = 1000;
 /** The sets whose elements are compared with the plans: all but the clients that rules add. */
 const planned = [
   sets.endpoints,
-  sets.affineEndpoints,
+  sets.nodeEndpoints,
   sets.allowed,
   sets.hairpin,
   sets.clusterAddresses,
+  sets.sticky,
+  sets.nodeSticky,
   sets.refused,
+  sets.nodeRefused,
   sets.dispatch,
+  sets.nodeDispatch,
 ];
 
 /** Options of the nftables backend besides those of every backend. */
@@ -51,7 +62,14 @@ export class NftablesBackend implements Backend {
     this.#table = { family: this.#facts.family, name: tableName };
     this.#socket = new NftablesSocket({ namespace: options.namespace });
     const { pods, masqueradeAll, masqueradeBit, nodePortAddresses, localhostNodePorts } = options;
-    const text = JSON.stringify([layoutVersion, pods, masqueradeAll, masqueradeBit, nodePortAddresses, localhostNodePorts]);
+    const text = JSON.stringify([
+      layoutVersion,
+      pods,
+      masqueradeAll,
+      masqueradeBit,
+      nodePortAddresses,
+      localhostNodePorts,
+    ]);
     this.#fingerprint = `deckhand ${createHash('sha256').update(text).digest('hex').slice(0, 12)}`;
   }
 
@@ -152,9 +170,14 @@ export class NftablesBackend implements Backend {
       const name = chainName(chain);
       if (this.#chains.has(name)) return;
       for (const other of requiredChains(chain)) add(other);
-      this.#chains.add(name);
-      added.push(name);
-      this.#addChain(batch, renderChain(chain, this.#options));
+      addPlan(renderChain(chain, this.#options));
+      if (chain.affinitySeconds > 0 && !this.#chains.has(rememberName(chain.affinitySeconds)))
+        addPlan(rememberChain(chain.affinitySeconds, this.#options));
+    };
+    const addPlan = (plan: ChainPlan) => {
+      this.#chains.add(plan.name);
+      added.push(plan.name);
+      this.#addChain(batch, plan);
     };
     for (const { chains } of rendered) for (const chain of chains) add(chain);
     return added;
@@ -207,17 +230,19 @@ export class NftablesBackend implements Backend {
     const seen = new Set<string>();
     let written = 0;
     const check = (chain: DispatchChain) => {
-      const name = chainName(chain);
-      if (seen.has(name)) return;
-      seen.add(name);
+      if (seen.has(chainName(chain))) return;
       for (const other of requiredChains(chain)) check(other);
-      const plan = renderChain(chain, this.#options);
-      if (!sameRules(rules.get(name), plan)) {
-        if (rules.has(name)) batch.flushChain(this.#table, name);
-        this.#addChain(batch, plan);
-        written += plan.rules.length;
-      }
-      this.#chains.add(name);
+      checkPlan(renderChain(chain, this.#options));
+      if (chain.affinitySeconds > 0) checkPlan(rememberChain(chain.affinitySeconds, this.#options));
+    };
+    const checkPlan = (plan: ChainPlan) => {
+      if (seen.has(plan.name)) return;
+      seen.add(plan.name);
+      this.#chains.add(plan.name);
+      if (sameRules(rules.get(plan.name), plan)) return;
+      if (rules.has(plan.name)) batch.flushChain(this.#table, plan.name);
+      this.#addChain(batch, plan);
+      written += plan.rules.length;
     };
     for (const { chains } of rendered) for (const chain of chains) check(chain);
     return written;

@@ -1,9 +1,11 @@
 import { ipToBytes, parsePrefix } from '../../../host/netlink/index.ts';
-import type { SetElement } from '../../../host/nftables/index.ts';
+import type { SetElement, Verdict } from '../../../host/nftables/index.ts';
 import type { Frontend, ServicePortPlan } from '../../plan/types.ts';
-import { chainName, type DispatchChain, localSlots } from './dispatch-chains.ts';
+import { chainName, type DispatchChain, localSlots, rememberName } from './dispatch-chains.ts';
 import { destinationBytes, type FamilyFacts, frontendBytes, slotBytes } from './keys.ts';
-import { sets } from './layout.ts';
+import { refuseChain, sets } from './layout.ts';
+
+const refuse: Verdict = { code: 'goto', chain: refuseChain };
 
 /** What a plan is in the table: elements of its maps, and the chains they lead to. */
 export interface Rendered {
@@ -31,34 +33,36 @@ function renderFrontend(plan: ServicePortPlan, frontend: Frontend, facts: Family
   const add = (set: string, element: SetElement) => rendered.elements.push({ set, element });
   if (frontend.kind === 'cluster-ip') add(sets.clusterAddresses, { key: ipToBytes(frontend.address) });
   const { cluster, local } = plan;
+  const node = frontend.kind === 'node-port';
+  const refused = node ? sets.nodeRefused : sets.refused;
   const internal = frontend.kind === 'cluster-ip';
-  if (cluster.length === 0 && local.length === 0)
-    return void add(sets.refused, { key, verdict: { code: 'goto', chain: 'reject' } });
+  if (cluster.length === 0 && local.length === 0) return void add(refused, { key, verdict: refuse });
   const first = internal && frontend.policy === 'local' ? local : cluster;
   const second = !internal && frontend.policy === 'local' ? local : undefined;
   if (first.length === 0 && second === undefined)
-    return void add(sets.refused, { key, verdict: internal ? { code: 'drop' } : { code: 'goto', chain: 'reject' } });
+    return void add(refused, { key, verdict: internal ? { code: 'drop' } : refuse });
   const chain: DispatchChain = {
     kind: internal ? 'internal' : second ? 'local' : 'external',
     count: first.length,
     local: second?.length,
     affinitySeconds: plan.affinitySeconds,
-    node: frontend.kind === 'node-port',
+    node,
     guarded: frontend.sourceRanges.length > 0,
   };
   rendered.chains.push(chain);
-  add(sets.dispatch, { key, verdict: { code: 'goto', chain: chainName(chain) } });
+  add(node ? sets.nodeDispatch : sets.dispatch, { key, verdict: { code: 'goto', chain: chainName(chain) } });
   for (const [base, list] of [
     [0, first],
     [localSlots, second ?? []],
   ] as const)
     list.forEach((one, slot) => {
       const value = destinationBytes(facts, one.address, one.port);
-      add(sets.endpoints, { key: slotBytes(key, base + slot), value });
+      add(node ? sets.nodeEndpoints : sets.endpoints, { key: slotBytes(key, base + slot), value });
     });
-  if (plan.affinitySeconds > 0)
-    for (const one of new Set([...first, ...(second ?? [])]))
-      add(sets.affineEndpoints, { key: Buffer.concat([key, destinationBytes(facts, one.address, one.port)]) });
+  if (plan.affinitySeconds > 0) {
+    const verdict: Verdict = { code: 'goto', chain: rememberName(plan.affinitySeconds) };
+    add(node ? sets.nodeSticky : sets.sticky, { key, verdict });
+  }
   for (const range of frontend.sourceRanges) add(sets.allowed, rangeElement(key, range));
 }
 
