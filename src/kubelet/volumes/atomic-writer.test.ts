@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { unmount } from '../../host/mounts/index.ts';
 import { type Payload, writeAtomically } from './atomic-writer.ts';
-import { unmount } from './mounts.ts';
 import { bindSubPath } from './sub-path.ts';
 
 let directory: string;

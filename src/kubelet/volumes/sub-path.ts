@@ -2,7 +2,7 @@ import { close, constants, fstat, mkdir as makeDirectory, open } from 'node:fs';
 import { mkdir, realpath, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
-import { bindMount, mountsUnder } from './mounts.ts';
+import { bindMount, mountsUnder } from '../../host/mounts/index.ts';
 import { VolumeError } from './volume-error.ts';
 
 const openFile = promisify(open);

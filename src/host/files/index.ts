@@ -1,0 +1,1 @@
+export { FileError, fileTypes, makeSpecialFile, setExtendedAttribute } from './special-files.ts';

@@ -1,0 +1,106 @@
+import { closeSync, constants, openSync, readFileSync, statfsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { calls } from '../namespaces/index.ts';
+
+/** Flags of mount(2) and umount2(2). */
+const flags = { readOnly: 1, remount: 32, bind: 4096, detach: 2, noFollow: 8 };
+
+/** Mounts a tmpfs on a directory. Without a size it may take half of the memory, the kernel's default. */
+export function mountTmpfs(target: string, options: { sizeBytes?: number; mode?: number } = {}): void {
+  const size = options.sizeBytes ? `size=${options.sizeBytes}` : '';
+  const mode = options.mode === undefined ? '' : `mode=${options.mode.toString(8)}`;
+  calls.mount('tmpfs', target, 'tmpfs', 0, [size, mode].filter(Boolean).join(','));
+}
+
+/** Shows a file or directory (a path, also `/proc/self/fd/N`) at another place. */
+export function bindMount(source: string, target: string, options: { readOnly?: boolean } = {}): void {
+  calls.mount(source, target, null, flags.bind, null);
+  if (options.readOnly) calls.mount(null, target, null, flags.bind | flags.remount | flags.readOnly, null);
+}
+
+/** What an overlay is made of. */
+export interface OverlayOptions {
+  /** Read-only layers, the topmost first, all in one directory. */
+  lower: readonly string[];
+  /** Where changes go; without it the mount is read-only. */
+  upper?: string;
+  work?: string;
+}
+
+/** The kernel takes one page of options. */
+const longestOptions = 4000;
+
+/** Mounts an overlay file system. A writable one does not wait for the disk at unmount (`volatile`) where the kernel knows how. */
+export function mountOverlay(target: string, options: OverlayOptions): void {
+  const direct = options.lower.join(':');
+  if (direct.length < longestOptions - 500) return mountLayers(target, direct, options);
+  // Many layers: name them through an open directory, which is shorter than its path.
+  const parent = dirname(options.lower[0]!);
+  const handle = openSync(parent, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    const short = options.lower
+      .map((layer) => (dirname(layer) === parent ? `/proc/self/fd/${handle}${layer.slice(parent.length)}` : layer))
+      .join(':');
+    if (short.length > longestOptions - 300)
+      throw new Error(`an image of ${options.lower.length} layers has more than this kernel can mount`);
+    mountLayers(target, short, options);
+  } finally {
+    closeSync(handle);
+  }
+}
+
+function mountLayers(target: string, lower: string, { upper, work }: OverlayOptions): void {
+  if (!upper) {
+    calls.mount('overlay', target, 'overlay', flags.readOnly, `lowerdir=${lower}`);
+    return;
+  }
+  const data = `lowerdir=${lower},upperdir=${upper},workdir=${work},index=off`;
+  try {
+    calls.mount('overlay', target, 'overlay', 0, `${data},volatile`);
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'EINVAL') throw error;
+    calls.mount('overlay', target, 'overlay', 0, data);
+  }
+}
+
+/** Takes a mount away; one that is in use goes when it no longer is. Not mounted is no error. */
+export function unmount(target: string): void {
+  try {
+    calls.umount2(target, flags.detach | flags.noFollow);
+  } catch (error) {
+    if (!['EINVAL', 'ENOENT'].includes((error as { code?: string }).code ?? '')) throw error;
+  }
+}
+
+/** Mount points below a directory (and itself), the deepest first. */
+export async function mountsUnder(directory: string): Promise<string[]> {
+  return mountPoints(await readFile('/proc/self/mountinfo', 'utf8'))
+    .filter((path) => path === directory || path.startsWith(`${directory}/`))
+    .reverse();
+}
+
+/** Whether something is mounted exactly there. */
+export function isMountPoint(path: string): boolean {
+  return mountPoints(readFileSync('/proc/self/mountinfo', 'utf8')).includes(path);
+}
+
+const overlayMagic = 0x794c7630;
+
+/** Whether an overlay is mounted there. */
+export function isOverlay(path: string): boolean {
+  try {
+    return statfsSync(path).type === overlayMagic;
+  } catch {
+    return false;
+  }
+}
+
+function mountPoints(mountinfo: string): string[] {
+  return mountinfo.split('\n').map((line) => unescapePath(line.split(' ')[4] ?? ''));
+}
+
+/** The kernel writes blanks and backslashes of paths in octal. */
+function unescapePath(text: string): string {
+  return text.replaceAll(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+}
