@@ -2,12 +2,12 @@ import { type ApiObject, controllerOf, type Draft, objectKey, type Resource } fr
 import type { Clock } from '../../../async/index.ts';
 import { type ApiClient, type Informer, isNotFound } from '../../../client/index.ts';
 
-/** The indexes that every store has. */
+/** The indexes that every store has (those without a controller are under owner ''). */
 export const storeIndexes = {
   namespace: (object: ApiObject) => [object.metadata.namespace ?? ''],
   owner: (object: ApiObject) => {
     const owner = controllerOf(object);
-    return owner ? [owner.uid] : [];
+    return [owner?.uid ?? ''];
   },
 };
 
