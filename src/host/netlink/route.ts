@@ -56,6 +56,8 @@ export interface Route {
   priority?: number;
   /** Needed for a default route without gateway. */
   family?: 4 | 6;
+  /** Who made it (rtm_protocol). Default 4, static. */
+  protocol?: number;
 }
 
 /** What a new link is made of. */
@@ -278,7 +280,7 @@ function writeRoute(writer: MessageWriter, route: Route, adding: boolean): void 
   header[1] = destination?.prefixLength ?? 0;
   header[4] = (route.table ?? 254) < 256 ? (route.table ?? 254) : 0;
   if (adding) {
-    header[5] = 4; // RTPROT_STATIC
+    header[5] = route.protocol ?? 4;
     header[6] = route.scope ?? (route.gateway === undefined && !six ? 253 : 0);
     header[7] = 1; // RTN_UNICAST
   } else header[6] = route.scope ?? 255;
@@ -308,6 +310,7 @@ function readRoute({ payload }: NetlinkMessage): Route {
     table: attributes.get(routeAttribute.table)?.readUInt32LE(0) ?? payload[4],
     priority: attributes.get(routeAttribute.priority)?.readUInt32LE(0),
     family: payload[0] === family.ipv6 ? 6 : 4,
+    protocol: payload[5],
   };
 }
 

@@ -102,6 +102,29 @@ export class NetlinkSocket {
   }
 
   /**
+   * A dump whose messages are handed on as they come, for tables too large to hold. Changes meanwhile do not start it
+   * again. The socket is busy until the last message has been taken.
+   * @throws NetlinkError
+   */
+  *stream(type: number, write: (writer: MessageWriter) => void, subject: string): Generator<NetlinkMessage> {
+    const writer = this.writer().begin(type, messageFlag.dump);
+    write(writer);
+    this.#send(writer, subject);
+    for (;;) {
+      const datagram = this.#receive();
+      if (datagram === undefined) throw new NetlinkError(11, `${subject}: the kernel gave no answer`);
+      if (datagram === 'overrun') throw new NetlinkError(105, subject);
+      for (const message of readMessages(datagram)) {
+        if (message.sequence !== writer.sequence) continue;
+        if (message.type === messageType.done) return;
+        const error = message.type === messageType.error ? readError(message, subject) : undefined;
+        if (error) throw error;
+        yield message;
+      }
+    }
+  }
+
+  /**
    * Sends messages of which none asks for an acknowledgement, and gives the errors that the kernel answered; none
    * means that all took effect. For nfnetlink batches, which are one transaction.
    */

@@ -1,0 +1,1 @@
+export { ConntrackSocket, type Flow, type FlowDirection } from './conntrack.ts';

@@ -1,0 +1,151 @@
+import { Backoff, type Clock } from '../async/index.ts';
+import type { Logger } from '../log/index.ts';
+import type { Backend } from './backends/backend.ts';
+import type { EndpointModel, IpFamily, ServiceModel } from './model/types.ts';
+import { planService, type Topology } from './plan/plan-service.ts';
+import { type Conflict, PlanTable, samePlan } from './plan/plan-table.ts';
+import type { PlanChange } from './plan/types.ts';
+
+/** What a flush did. */
+export interface FlushResult {
+  /** Changes that the kernel now holds. */
+  applied: PlanChange[];
+  written: number;
+  /** Changes set aside because the kernel refuses them, with the reason. */
+  refused: { change: PlanChange; error: unknown }[];
+}
+
+/** What a family's proxy is made of. */
+export interface FamilyProxyOptions {
+  family: IpFamily;
+  backend: Backend;
+  clock: Clock;
+  log: Logger;
+}
+
+const retry = { initialMs: 100, maximumMs: 30_000 };
+
+/**
+ * Services in one IP family: the plans, what of them the kernel does not hold yet, and the backend that writes them.
+ *
+ * A change that the kernel refuses is retried with back-off from 100 ms on, and holds up no other: the rest is written
+ * without it.
+ */
+export class FamilyProxy {
+  readonly family: IpFamily;
+  readonly plans = new PlanTable();
+  #backend: Backend;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #pending = new Map<string, PlanChange>();
+  readonly #setAside = new Map<string, number>();
+  readonly #backoff: Backoff;
+
+  constructor(options: FamilyProxyOptions) {
+    this.family = options.family;
+    this.#backend = options.backend;
+    this.#clock = options.clock;
+    this.#log = options.log.with({ family: `ipv${options.family}` });
+    this.#backoff = new Backoff(retry, options.clock);
+  }
+
+  get backend(): Backend {
+    return this.#backend;
+  }
+  /** Takes another backend, or the same one configured anew; adopt() must follow. */
+  setBackend(backend: Backend): void {
+    this.#backend.close();
+    this.#backend = backend;
+  }
+
+  /** Plans a Service anew (undefined: it is gone). Nothing is written before flush(). */
+  update(
+    service: string,
+    model: ServiceModel | undefined,
+    endpoints: ReadonlyMap<string, readonly EndpointModel[]>,
+    topology: Topology,
+  ): Conflict[] {
+    const plans = model ? planService(model, endpoints, topology) : [];
+    const { changes, conflicts } = this.plans.update(service, plans);
+    for (const change of changes) this.#note(change);
+    return conflicts;
+  }
+
+  /** Changes that wait to be written. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+  /** Milliseconds until a change that was set aside is to be tried again; undefined when none is. */
+  get retryInMs(): number | undefined {
+    if (this.#setAside.size === 0) return undefined;
+    return Math.max(0, Math.min(...this.#setAside.values()) - this.#clock.monotonic());
+  }
+
+  /** Makes the kernel hold all plans, writing only what differs. @throws what the backend throws */
+  async adopt(): Promise<{ written: number; kept: number }> {
+    const result = await this.#backend.adopt([...this.plans.plans()]);
+    this.#pending.clear();
+    this.#setAside.clear();
+    return result;
+  }
+
+  /** Writes what waits. Never throws for a change alone. */
+  async flush(): Promise<FlushResult> {
+    const now = this.#clock.monotonic();
+    const due = [...this.#pending.values()].filter((change) => (this.#setAside.get(change.key) ?? 0) <= now);
+    if (due.length === 0) return { applied: [], written: 0, refused: [] };
+    try {
+      const { written } = await this.#backend.apply(due);
+      for (const change of due) this.#done(change);
+      return { applied: due, written, refused: [] };
+    } catch (error) {
+      this.#log.warn('change refused, comparing with the kernel', { error, changes: due.length });
+      return this.#recover(due);
+    }
+  }
+
+  /** First the kernel may not be what was thought: compare everything. If that fails too, find the bad change. */
+  async #recover(due: PlanChange[]): Promise<FlushResult> {
+    if (this.#setAside.size === 0) {
+      try {
+        const { written } = await this.adopt();
+        return { applied: due, written, refused: [] };
+      } catch (error) {
+        this.#log.debug('comparison failed, trying changes one by one', { error });
+      }
+    }
+    const result: FlushResult = { applied: [], written: 0, refused: [] };
+    for (const change of due) {
+      try {
+        result.written += (await this.#backend.apply([change])).written;
+        this.#done(change);
+        result.applied.push(change);
+      } catch (error) {
+        this.#setAside.set(change.key, this.#clock.monotonic() + this.#backoff.next(change.key));
+        result.refused.push({ change, error });
+      }
+    }
+    return result;
+  }
+
+  #done(change: PlanChange): void {
+    if (this.#pending.get(change.key) === change) this.#pending.delete(change.key);
+    else {
+      // Changed again meanwhile: what waits now starts from what was just written.
+      const next = this.#pending.get(change.key);
+      if (next) this.#pending.set(change.key, { ...next, before: change.after });
+    }
+    this.#setAside.delete(change.key);
+    this.#backoff.reset(change.key);
+  }
+
+  /** Joins a change with one of the same plan that waits: what the kernel holds stays its beginning. */
+  #note(change: PlanChange): void {
+    const waiting = this.#pending.get(change.key);
+    const before = waiting ? waiting.before : change.before;
+    const { after } = change;
+    if (before === after || (before && after && samePlan(before, after))) this.#pending.delete(change.key);
+    else this.#pending.set(change.key, { key: change.key, before, after });
+    if (waiting) this.#setAside.delete(change.key);
+  }
+}
