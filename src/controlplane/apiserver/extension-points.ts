@@ -174,6 +174,8 @@ export interface Extensions {
   rules: Record<string, ResourceRules>;
   /** By `group/plural/subresource` ('pods/log'), and `group/plural` for kinds that are only calls (tokenreviews). */
   connectors: Record<string, Connector>;
+  /** Further documents that are served by path (`/openid/v1/jwks`); authorized as non-resource paths. */
+  documents?: Record<string, () => Promise<{ contentType: string; body: string }>>;
   /** Objects that must exist before the first request (namespaces, RBAC, priority classes, the kubernetes Service). Called once the store is open. */
   bootstrap(registry: Registry): Promise<void>;
 }
