@@ -1,0 +1,176 @@
+import { rm } from 'node:fs/promises';
+import type { Container } from '../../api/index.ts';
+import { describeError, PodError } from '../errors.ts';
+import { killContainer, stopSandbox } from './kill.ts';
+import { noteFailure, noteSuccess, type PodKit } from './kit.ts';
+import type { PodRecord } from './pod-record.ts';
+import { prepareBase, preparePod, volumesAreSafe } from './prepare.ts';
+import { isNotFound } from './runtime-client.ts';
+import { newestContainer, type RuntimeContainer } from './runtime-state.ts';
+import { makeSandboxConfig } from './sandbox-config.ts';
+import { logLink, lookForImage, startContainer } from './start-container.ts';
+import type { Step } from './steps.ts';
+
+type Executor<K extends Step['kind']> = (
+  kit: PodKit,
+  record: PodRecord,
+  step: Extract<Step, { kind: K }>,
+) => Promise<void>;
+
+/** How each step is carried out. */
+const executors = {
+  'stop-sandbox': stopOldSandbox,
+  'create-sandbox': createSandbox,
+  'kill-container': (kit, record, step) =>
+    killContainer(kit, record, step.container, {
+      event: step.event,
+      ...(step.graceSeconds !== undefined ? { graceSeconds: step.graceSeconds } : {}),
+      signal: record.abort.signal,
+    }),
+  'remove-container': (kit, record, step) => removeContainer(kit, record, step.container),
+  'start-container': startNoted,
+} satisfies { [K in Step['kind']]: Executor<K> };
+
+/** Carries out one step. @throws whatever stops the pod from going on now; what concerns one container is noted instead */
+export async function act(kit: PodKit, record: PodRecord, step: Step): Promise<void> {
+  const executor = executors[step.kind] as Executor<typeof step.kind>;
+  await executor(kit, record, step as never);
+}
+
+async function stopOldSandbox(
+  kit: PodKit,
+  record: PodRecord,
+  { sandbox, changed }: Extract<Step, { kind: 'stop-sandbox' }>,
+): Promise<void> {
+  if (changed && !record.toldSandboxes.has(sandbox.id)) {
+    record.toldSandboxes.add(sandbox.id);
+    kit.events.normal(record.pod, 'SandboxChanged', 'Pod sandbox changed, it will be killed and re-created.');
+  }
+  const runtime = kit.cache.pod(record.pod.metadata.uid!);
+  const inside = runtime.containers.filter((one) => one.sandboxId === sandbox.id && one.state === 'running');
+  await Promise.all(
+    inside.map((one) =>
+      killContainer(kit, record, one, { event: `Stopping container ${one.name}`, signal: record.abort.signal }),
+    ),
+  );
+  await stopSandbox(kit, sandbox.id);
+}
+
+async function createSandbox(
+  kit: PodKit,
+  record: PodRecord,
+  { attempt }: Extract<Step, { kind: 'create-sandbox' }>,
+): Promise<void> {
+  const { pod } = record;
+  const volumes = preparePod(kit, record);
+  volumes.catch(() => {});
+  if (!volumesAreSafe(pod)) await volumes;
+  const base = record.prepared ?? (await prepareBase(kit, record));
+  for (const container of firstContainers(record)) {
+    const image = lookForImage(kit, record, container);
+    image.catch(() => {});
+    record.images.set(container.name, image);
+  }
+  try {
+    const networkProblem = pod.spec!.hostNetwork ? undefined : kit.node.networkProblem();
+    if (networkProblem) throw new PodError('NetworkNotReady', networkProblem);
+    record.sandboxConfig = await makeSandboxConfig(kit, pod, attempt, base);
+    const runtimeHandler = await handlerOf(kit, record);
+    const { podSandboxId } = await kit.timelines.measure(pod, 'sandbox', () =>
+      kit.client.runtime.runPodSandbox(
+        { config: record.sandboxConfig!, runtimeHandler },
+        { timeoutMs: kit.settings.runtimeRequestTimeoutMs * 2 },
+      ),
+    );
+    await kit.cache.refreshSandbox(podSandboxId);
+    noteSuccess(kit, record, 'sandbox');
+  } catch (error) {
+    tellSandboxFailure(kit, record, error);
+    throw error;
+  }
+  await volumes;
+}
+
+function tellSandboxFailure(kit: PodKit, record: PodRecord, error: unknown): void {
+  if (record.abort.signal.aborted) return;
+  const network = error instanceof PodError && error.reason === 'NetworkNotReady';
+  noteFailure(kit, record, 'sandbox', network ? 1000 : undefined);
+  const text = describeError(error);
+  if (network) kit.events.warning(record.pod, 'NetworkNotReady', `network is not ready: ${text}`);
+  else {
+    const what =
+      error instanceof PodError && error.reason === 'CreatePodSandboxConfigError'
+        ? 'Failed to create pod sandbox config'
+        : 'Failed to create pod sandbox';
+    kit.events.warning(record.pod, 'FailedCreatePodSandBox', `${what}: ${text}`);
+  }
+}
+
+async function handlerOf(kit: PodKit, { pod }: PodRecord): Promise<string> {
+  const name = pod.spec!.runtimeClassName;
+  if (!name) return '';
+  const found = await kit.objects.runtimeClass(name);
+  if (!found)
+    throw new PodError(
+      'CreatePodSandboxConfigError',
+      `failed to get sandbox runtime: RuntimeClass.node.k8s.io "${name}" not found`,
+    );
+  return found.handler;
+}
+
+/** The containers that start first: their images are looked for early. */
+function firstContainers({ pod }: PodRecord): Container[] {
+  const { initContainers = [], containers } = pod.spec!;
+  return initContainers.length > 0 ? initContainers.slice(0, 1) : containers;
+}
+
+/** Starts a container; a failure is noted for its status and its next try. */
+async function startNoted(
+  kit: PodKit,
+  record: PodRecord,
+  step: Extract<Step, { kind: 'start-container' }>,
+): Promise<void> {
+  const { name } = step.container;
+  try {
+    await startContainer(kit, record, step);
+    record.waiting.delete(name);
+    noteSuccess(kit, record, name);
+  } catch (error) {
+    record.abort.signal.throwIfAborted();
+    const failure = error instanceof PodError ? error : new PodError('CreateContainerError', describeError(error));
+    // The volumes' failure is the pod's, not this container's.
+    if (failure.reason === 'MountError') throw failure;
+    record.waiting.set(name, { reason: failure.reason, message: failure.message });
+    const pullMs = kit.images.retryInMs(record.pod, step.container);
+    const untilBackoffMs = 1000;
+    if (failure.reason === 'ErrImagePull') noteFailure(kit, record, name, Math.min(untilBackoffMs, pullMs));
+    else if (failure.reason === 'ImagePullBackOff') noteFailure(kit, record, name, pullMs);
+    else if (hasEnded(kit, record, name)) noteSuccess(kit, record, name);
+    else noteFailure(kit, record, name);
+    if (/^(ErrImage|Image|InvalidImage)/.test(failure.reason)) {
+      kit.events.warning(record.pod, 'Failed', `Error: ${failure.reason}`, name);
+    }
+    kit.publish(record);
+  }
+}
+
+/** Whether the container came to exist and is dead: then its crash back-off decides when it is started again. */
+function hasEnded(kit: PodKit, record: PodRecord, name: string): boolean {
+  return newestContainer(kit.cache.pod(record.pod.metadata.uid!), name)?.state === 'exited';
+}
+
+/** Takes a container that does not run out of the runtime, with its log's link. */
+export async function removeContainer(kit: PodKit, record: PodRecord, container: RuntimeContainer): Promise<void> {
+  try {
+    await kit.client.runtime.removeContainer(
+      { containerId: container.id },
+      { timeoutMs: kit.settings.runtimeRequestTimeoutMs },
+    );
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+  record.stopping.delete(container.id);
+  kit.cache.forgetContainer(container.id);
+  await rm(logLink(kit, record.pod.metadata, container.name, container.id), { force: true });
+  if (container.logPath) await rm(container.logPath, { force: true });
+}

@@ -1,0 +1,238 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { isAbsolute, join } from 'node:path';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import {
+  type ContainerConfigSchema,
+  type Mount as CriMount,
+  MountPropagation,
+  NamespaceMode,
+  Signal,
+} from '../../api/cri/index.ts';
+import type { Container, EphemeralContainer, Pod, VolumeMount } from '../../api/index.ts';
+import { PodError } from '../errors.ts';
+import type { PresentImage } from '../images/image-puller.ts';
+import { containerResources } from './container-resources.ts';
+import { type EnvironmentSources, makeEnvironment } from './environment.ts';
+import { expandVariables } from './expand.ts';
+import { hostsFile, podHostname } from './hostname.ts';
+import type { PodKit } from './kit.ts';
+import { annotations, containerHash, labels, podDirectory, podLabels } from './names.ts';
+import type { PodRecord, PreparedPod } from './pod-record.ts';
+import { newestContainer, type RuntimeSandbox } from './runtime-state.ts';
+import { resourceDefaults, securityDefaults } from './sandbox-config.ts';
+import { containerSecurityContext } from './security-context.ts';
+
+type ContainerConfig = MessageInitShape<typeof ContainerConfigSchema>;
+type Mount = Partial<Omit<CriMount, '$typeName' | '$unknown' | 'image'>> & {
+  image?: { image: string; userSpecifiedImage: string };
+};
+
+/** What a container's configuration is made from. */
+export interface ContainerParts {
+  record: PodRecord;
+  container: Container | EphemeralContainer;
+  sandbox: RuntimeSandbox;
+  prepared: PreparedPod;
+  image: PresentImage;
+  restartCount: number;
+}
+
+/** What the runtime is told about a container. @throws PodError CreateContainerConfigError */
+export async function makeContainerConfig(kit: PodKit, parts: ContainerParts): Promise<ContainerConfig> {
+  const { record, sandbox, prepared, image, restartCount } = parts;
+  const { pod } = record;
+  const container = parts.container as Container;
+  const environment = await makeEnvironment(pod, container, environmentSources(kit, pod, sandbox, prepared));
+  const lookup = (name: string) => environment.get(name);
+  const expand = (text: string) => expandVariables(text, lookup);
+  const mounts = await volumeMounts(kit, parts, environment);
+  const own = await ownMounts(kit, parts, mounts);
+  const securityContext = containerSecurityContext(pod, container, image.user, securityDefaults(kit));
+  const target = (parts.container as EphemeralContainer).targetContainerName;
+  if (target && securityContext.namespaceOptions) {
+    const id = newestContainer(kit.cache.pod(pod.metadata.uid!), target)?.id;
+    if (!id) throw configError(`unable to find target container ${target}`);
+    securityContext.namespaceOptions = { ...securityContext.namespaceOptions, pid: NamespaceMode.TARGET, targetId: id };
+  }
+  return {
+    metadata: { name: container.name, attempt: restartCount },
+    image: { image: image.ref, userSpecifiedImage: container.image! },
+    command: (container.command ?? []).map(expand),
+    args: (container.args ?? []).map(expand),
+    workingDir: container.workingDir ?? '',
+    envs: [...environment].map(([key, value]) => ({ key, value: Buffer.from(value) })),
+    mounts: [...mounts, ...own],
+    labels: { ...podLabels(pod), [labels.containerName]: container.name },
+    annotations: containerAnnotations(pod, container, restartCount),
+    logPath: join(container.name, `${restartCount}.log`),
+    stdin: container.stdin ?? false,
+    stdinOnce: container.stdinOnce ?? false,
+    tty: container.tty ?? false,
+    linux: { resources: containerResources(pod, container, resourceDefaults(kit)), securityContext },
+    ...(container.lifecycle?.stopSignal
+      ? {
+          stopSignal:
+            Signal[
+              container.lifecycle.stopSignal.replaceAll(/[+-]/g, (sign) =>
+                sign === '+' ? 'PLUS' : 'MINUS',
+              ) as keyof typeof Signal
+            ],
+        }
+      : {}),
+  };
+}
+
+function environmentSources(kit: PodKit, pod: Pod, sandbox: RuntimeSandbox, prepared: PreparedPod): EnvironmentSources {
+  const hostIps = kit.node.hostIps();
+  return {
+    configMap: kit.objects.configMap,
+    secret: kit.objects.secret,
+    services: kit.objects.services,
+    allocatable: () => (kit.node.node()?.status?.allocatable ?? {}) as Record<string, string>,
+    podIps: pod.spec!.hostNetwork ? hostIps : sandbox.ips,
+    hostIps,
+    nodeName: kit.settings.nodeName,
+    volumes: prepared.volumes,
+  };
+}
+
+/** From these a restarted kubelet, and users' tools, learn what they need to know. */
+function containerAnnotations(pod: Pod, container: Container, restartCount: number): Record<string, string> {
+  const { deletionGracePeriodSeconds } = pod.metadata;
+  const { terminationGracePeriodSeconds } = pod.spec!;
+  const preStop = container.lifecycle?.preStop;
+  return {
+    [annotations.hash]: containerHash(container),
+    [annotations.restartCount]: String(restartCount),
+    [annotations.terminationMessagePath]: container.terminationMessagePath || '/dev/termination-log',
+    [annotations.terminationMessagePolicy]: container.terminationMessagePolicy || 'File',
+    ...(preStop ? { [annotations.preStopHandler]: JSON.stringify(preStop) } : {}),
+    ...(container.ports?.length ? { [annotations.ports]: JSON.stringify(container.ports) } : {}),
+    ...(deletionGracePeriodSeconds !== undefined
+      ? { [annotations.podDeletionGracePeriod]: String(deletionGracePeriodSeconds) }
+      : {}),
+    ...(terminationGracePeriodSeconds !== undefined
+      ? { [annotations.podTerminationGracePeriod]: String(terminationGracePeriodSeconds) }
+      : {}),
+  };
+}
+
+async function volumeMounts(kit: PodKit, parts: ContainerParts, environment: Map<string, string>): Promise<Mount[]> {
+  const { record, prepared } = parts;
+  const container = parts.container as Container;
+  const mounts: Mount[] = [];
+  for (const [mountIndex, mount] of (container.volumeMounts ?? []).entries()) {
+    const common = {
+      containerPath: isAbsolute(mount.mountPath) ? mount.mountPath : `/${mount.mountPath}`,
+      readonly: mount.readOnly ?? false,
+      recursiveReadOnly: mount.recursiveReadOnly === 'Enabled',
+      propagation: propagation(mount),
+    };
+    const volume = record.pod.spec!.volumes?.find(({ name }) => name === mount.name);
+    if (volume?.image) {
+      mounts.push(await imageMount(kit, record, volume, mount, common));
+      continue;
+    }
+    const volumePath = prepared.volumes.get(mount.name);
+    if (volumePath === undefined) {
+      throw configError(`cannot find volume "${mount.name}" to mount into container "${container.name}"`);
+    }
+    const subPath = expandSubPath(mount, environment);
+    const hostPath = subPath
+      ? await kit.volumes
+          .subPath(record.pod, { container: container.name, mountIndex, volume: mount.name, volumePath, subPath })
+          .catch((error: unknown) => {
+            throw configError(
+              `failed to prepare subPath for volumeMount "${mount.name}" of container "${container.name}"`,
+              error,
+            );
+          })
+      : volumePath;
+    mounts.push({ ...common, hostPath });
+  }
+  return mounts;
+}
+
+/** An image as a volume: the runtime mounts it. */
+async function imageMount(
+  kit: PodKit,
+  record: PodRecord,
+  volume: { name: string; image?: { reference?: string; pullPolicy?: string } },
+  mount: VolumeMount,
+  common: Mount,
+): Promise<Mount> {
+  const { reference, pullPolicy } = volume.image!;
+  const wanted = {
+    name: volume.name,
+    image: reference ?? '',
+    ...(pullPolicy ? { imagePullPolicy: pullPolicy } : {}),
+  };
+  const { ref } = await kit.images.ensure(record.pod, wanted, { signal: record.abort.signal });
+  return {
+    ...common,
+    readonly: true,
+    image: { image: ref, userSpecifiedImage: reference ?? '' },
+    imageSubPath: mount.subPath ?? '',
+  };
+}
+
+function expandSubPath(mount: VolumeMount, environment: Map<string, string>): string {
+  let { subPath = '' } = mount;
+  if (mount.subPathExpr) {
+    let missing: string | undefined;
+    subPath = expandVariables(mount.subPathExpr, (name) => {
+      const value = environment.get(name);
+      if (value === undefined) missing ??= name;
+      return value;
+    });
+    if (missing) throw configError(`missing value for "${missing}"`);
+  }
+  if (subPath === '') return '';
+  if (isAbsolute(subPath)) throw configError(`error SubPath \`${subPath}\` must not be an absolute path`);
+  if (subPath.split('/').includes('..'))
+    throw configError(`unable to provision SubPath \`${subPath}\`: must not contain '..'`);
+  return subPath;
+}
+
+function propagation({ mountPropagation }: VolumeMount): MountPropagation {
+  if (mountPropagation === 'HostToContainer') return MountPropagation.PROPAGATION_HOST_TO_CONTAINER;
+  if (mountPropagation === 'Bidirectional') return MountPropagation.PROPAGATION_BIDIRECTIONAL;
+  return MountPropagation.PROPAGATION_PRIVATE;
+}
+
+/** The files that every container gets from the kubelet: /etc/hosts and the place for its termination message. */
+async function ownMounts(kit: PodKit, parts: ContainerParts, mounts: Mount[]): Promise<Mount[]> {
+  const { record, sandbox } = parts;
+  const { pod } = record;
+  const container = parts.container as Container;
+  const directory = podDirectory(kit.settings.rootDirectory, pod.metadata.uid!);
+  const own: Mount[] = [];
+  const taken = new Set(mounts.map(({ containerPath }) => containerPath));
+  if (!taken.has('/etc/hosts')) {
+    const file = join(directory, 'etc-hosts');
+    const names = podHostname(pod, kit.settings.configuration.clusterDomain);
+    const hostFile = pod.spec!.hostNetwork ? await readHostFile() : '';
+    await writeFile(file, hostsFile(pod, names, sandbox.ips, hostFile), { mode: 0o644 });
+    own.push({ containerPath: '/etc/hosts', hostPath: file });
+  }
+  const messagePath = container.terminationMessagePath || '/dev/termination-log';
+  if (!taken.has(messagePath)) {
+    const home = join(directory, 'containers', container.name);
+    await mkdir(home, { recursive: true, mode: 0o750 });
+    const file = join(home, randomBytes(4).toString('hex'));
+    const handle = await open(file, 'w', 0o666);
+    await handle.chmod(0o666);
+    await handle.close();
+    own.push({ containerPath: messagePath, hostPath: file });
+  }
+  return own;
+}
+
+function readHostFile(): Promise<string> {
+  return readFile('/etc/hosts', 'utf8').catch(() => '');
+}
+
+function configError(message: string, cause?: unknown): PodError {
+  return new PodError('CreateContainerConfigError', message, cause === undefined ? {} : { cause });
+}

@@ -1,0 +1,320 @@
+import { type Pod, type PodStatus, resources } from '../../api/index.ts';
+import { KeyedQueue } from '../../async/index.ts';
+import { type ApiClient, isConflict, isNotFound } from '../../client/index.ts';
+import { isTerminalPhase } from '../status/phase.ts';
+import { podStatus } from '../status/pod-status.ts';
+import type { StatusWriter } from '../status/status-writer.ts';
+import type { PodKit } from './kit.ts';
+import { formatPod, fullName, isStaticPod, parseTime } from './names.ts';
+import { createRecord, type PodFailure, type PodRecord } from './pod-record.ts';
+import type { RuntimeContainer } from './runtime-state.ts';
+import { readySandbox, runsSomething } from './runtime-state.ts';
+import { syncPod } from './sync-pod.ts';
+import { releasePod, removePod, terminatePod } from './terminate-pod.ts';
+
+/** Why a pod may not run on this node, or undefined. `others` are the pods that it runs already. */
+export type Admission = (pod: Pod, others: Pod[]) => PodFailure | undefined;
+
+/** What the manager needs besides the kit. */
+export interface PodManagerOptions {
+  kit: Omit<PodKit, 'publish'>;
+  client: ApiClient | undefined;
+  status: StatusWriter;
+  admit: Admission;
+  /** As in container ids: `containerd`. */
+  runtimeName(): string;
+  /** Told when a container has changed: ends log followers, wakes probes. */
+  onContainer?: (podUid: string, container: RuntimeContainer | undefined) => void;
+}
+
+/** Why work on a pod was broken off: something about it has changed. */
+class Interrupted extends Error {}
+
+/** Runs the pods of a node: one worker for each, waked by whatever concerns it. */
+export class PodManager {
+  readonly #options: PodManagerOptions;
+  readonly #kit: PodKit;
+  readonly #records = new Map<string, PodRecord>();
+  readonly #queue: KeyedQueue;
+
+  constructor(options: PodManagerOptions) {
+    this.#options = options;
+    this.#kit = { ...options.kit, publish: (record) => this.#publish(record) };
+    this.#queue = new KeyedQueue((uid) => this.#work(uid), {
+      concurrency: 10_000,
+      clock: this.#kit.clock,
+      retryInitialMs: 200,
+      retryMaximumMs: 10_000,
+      onError: (uid, error) => {
+        const pod = this.#records.get(uid)?.pod;
+        this.#kit.log.warn('cannot work on a pod', { pod: pod ? formatPod(pod) : uid, error });
+      },
+    });
+  }
+
+  /** The records of all pods, for those who look (status, server, admission). */
+  records(): PodRecord[] {
+    return [...this.#records.values()];
+  }
+
+  record(uid: string): PodRecord | undefined {
+    return this.#records.get(uid);
+  }
+
+  /** A pod has appeared, or has changed. */
+  upsert(pod: Pod, mirror?: Pod): void {
+    const uid = pod.metadata.uid!;
+    let record = this.#records.get(uid);
+    if (!record) {
+      record = createRecord(pod, parseTime(pod.status?.startTime) ?? this.#kit.clock.now());
+      this.#records.set(uid, record);
+      this.#kit.timelines.note(pod, 'seen');
+    } else {
+      const before = record.pod;
+      record.pod = pod;
+      if (mustInterrupt(before, pod)) this.#interrupt(record);
+      if (record.prepared && before.metadata.resourceVersion !== pod.metadata.resourceVersion) {
+        void Promise.resolve(this.#kit.volumes.update(pod)).catch((error: unknown) => {
+          this.#kit.log.warn('cannot update volumes', { pod: formatPod(pod), error });
+        });
+      }
+    }
+    if (mirror) record.mirror = mirror;
+    this.#queue.add(uid);
+  }
+
+  /** The picture of a static pod in the API has come, changed or gone. */
+  setMirror(uid: string, mirror: Pod | undefined): void {
+    const record = this.#records.get(uid);
+    if (!record) return;
+    if (mirror) record.mirror = mirror;
+    else delete record.mirror;
+    this.#publish(record);
+  }
+
+  /** The pod's source does not have it any more: it ends, and then is forgotten. */
+  remove(uid: string): void {
+    const record = this.#records.get(uid);
+    if (!record || record.gone) return;
+    record.gone = true;
+    if (record.phase === 'syncing') this.#interrupt(record);
+    this.#options.status.forget(uid);
+    this.#queue.add(uid);
+  }
+
+  /** Ends a pod against its will: eviction. */
+  end(uid: string, failure: PodFailure, graceSeconds: number): void {
+    const record = this.#records.get(uid);
+    if (!record || record.phase !== 'syncing') return;
+    record.failure = failure;
+    record.graceSeconds = graceSeconds;
+    this.#interrupt(record);
+    this.#queue.add(uid);
+  }
+
+  /** Something about the pod may ask for a plan: the runtime, a probe, time. */
+  wake(uid: string): void {
+    if (this.#records.has(uid)) this.#queue.add(uid);
+  }
+
+  /** Takes over what has changed in the runtime. */
+  runtimeChanged(uid: string, container?: RuntimeContainer): void {
+    this.#options.onContainer?.(uid, container);
+    const record = this.#records.get(uid);
+    if (!record) return;
+    this.#publish(record);
+    this.#queue.add(uid);
+  }
+
+  /** Ends what the runtime has of pods that nobody knows. Only right once every source has told all its pods. */
+  removeOrphans(): void {
+    for (const uid of this.#kit.cache.podUids()) {
+      if (this.#records.has(uid)) continue;
+      const { name, namespace } = this.#kit.cache.pod(uid);
+      this.#kit.log.info('ending a pod that nobody knows', { pod: `${namespace}/${name}`, uid });
+      const pod: Pod = { metadata: { name, namespace, uid }, spec: { containers: [] } };
+      const record = createRecord(pod, this.#kit.clock.now());
+      record.gone = true;
+      record.phase = 'terminating';
+      record.graceSeconds = 1;
+      this.#records.set(uid, record);
+      this.#queue.add(uid);
+    }
+  }
+
+  /** Stops working. Containers go on. */
+  async stop(): Promise<void> {
+    for (const record of this.#records.values()) record.abort.abort(new Interrupted('the kubelet ends'));
+    await this.#queue.stop();
+  }
+
+  /** Ends all pods, and resolves when nothing of them is left. */
+  async endAll(graceSeconds: number): Promise<void> {
+    for (const record of this.#records.values()) {
+      record.gone = true;
+      record.graceSeconds = Math.min(record.graceSeconds ?? graceSeconds, graceSeconds);
+      this.#interrupt(record);
+      this.#queue.add(record.pod.metadata.uid!);
+    }
+    this.removeOrphans();
+    while (this.#records.size > 0) {
+      await this.#kit.clock.sleep(20);
+    }
+  }
+
+  #interrupt(record: PodRecord): void {
+    record.abort.abort(new Interrupted('the pod has changed'));
+    record.abort = new AbortController();
+  }
+
+  async #work(uid: string): Promise<void> {
+    const record = this.#records.get(uid);
+    if (!record) return;
+    try {
+      if (record.phase === 'syncing') await this.#sync(record);
+      if (record.phase === 'terminating') {
+        await terminatePod(this.#kit, record);
+        await releasePod(this.#kit, record);
+        record.phase = 'terminated';
+      }
+      if (record.phase === 'terminated') await this.#finish(record);
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+      // Whoever broke it off has put the pod into the queue again.
+    }
+  }
+
+  async #sync(record: PodRecord): Promise<void> {
+    const { pod } = record;
+    if (this.#shouldEnd(record)) return this.#beginEnd(record);
+    if (isStaticPod(pod) && this.#predecessor(record)) return void this.#queue.addAfter(pod.metadata.uid!, 200);
+    if (!record.admitted) {
+      const rejected = this.#adopts(record) ? undefined : this.#options.admit(pod, this.#running(record));
+      if (rejected) {
+        record.failure = rejected;
+        this.#kit.events.warning(pod, rejected.reason, rejected.message);
+        return this.#beginEnd(record);
+      }
+      record.admitted = true;
+    }
+    const { finished, againInMs } = await syncPod(this.#kit, record);
+    if (finished) return this.#beginEnd(record);
+    if (againInMs !== undefined) this.#queue.addAfter(pod.metadata.uid!, againInMs);
+  }
+
+  #beginEnd(record: PodRecord): void {
+    record.phase = 'terminating';
+    this.#publish(record);
+  }
+
+  #shouldEnd({ pod, gone, failure }: PodRecord): boolean {
+    return (
+      gone ||
+      failure !== undefined ||
+      pod.metadata.deletionTimestamp !== undefined ||
+      isTerminalPhase(pod.status?.phase)
+    );
+  }
+
+  /** A static pod waits for one of the same name that is still being ended. */
+  #predecessor(record: PodRecord): boolean {
+    const name = fullName(record.pod);
+    return this.records().some(
+      (other) =>
+        other !== record &&
+        fullName(other.pod) === name &&
+        other.phase !== 'terminated' &&
+        (other.gone || other.phase === 'terminating'),
+    );
+  }
+
+  /** What runs already was admitted before we were started anew. */
+  #adopts({ pod }: PodRecord): boolean {
+    const runtime = this.#kit.cache.pod(pod.metadata.uid!);
+    return readySandbox(runtime) !== undefined || runsSomething(runtime);
+  }
+
+  #running(except: PodRecord): Pod[] {
+    return this.records()
+      .filter((record) => record !== except && record.admitted && record.phase !== 'terminated')
+      .map(({ pod }) => pod);
+  }
+
+  /** After the end: the last status, the deletion in the API, and at last the remains. */
+  async #finish(record: PodRecord): Promise<void> {
+    const { pod, mirror } = record;
+    const target = isStaticPod(pod) ? mirror : pod;
+    this.#publish(record);
+    if (target && !record.gone) {
+      if (!pod.metadata.deletionTimestamp) return;
+      const uid = target.metadata.uid!;
+      await this.#options.status.written(uid);
+      if (record.gone) return this.#forget(record);
+      await this.#deleteFromApi(record, target, this.#options.status.known(uid));
+      return;
+    }
+    if (record.gone) await this.#forget(record);
+  }
+
+  async #deleteFromApi(record: PodRecord, target: Pod, known: PodStatus | undefined): Promise<void> {
+    if (!this.#options.client) return;
+    const { name = '', namespace = '', uid = '' } = target.metadata;
+    if (known && !isTerminalPhase(known.phase))
+      throw new Error(`the API has phase ${known.phase} of a pod that has ended`);
+    try {
+      await this.#options.client.delete(resources.pods, name, { namespace, gracePeriodSeconds: 0, uid });
+    } catch (error) {
+      if (!isNotFound(error) && !isConflict(error)) throw error;
+      // Already deleted: the watch will say so, or has.
+      if (isNotFound(error)) record.gone = true;
+    }
+    this.#kit.timelines.note(record.pod, 'deleted from the API');
+    if (record.gone) await this.#forget(record);
+  }
+
+  async #forget(record: PodRecord): Promise<void> {
+    await removePod(this.#kit, record);
+    const uid = record.pod.metadata.uid!;
+    if (this.#records.get(uid) === record) this.#records.delete(uid);
+    this.#options.status.forget(uid);
+  }
+
+  /** Computes the pod's status and has it written. */
+  #publish(record: PodRecord): void {
+    const { pod, mirror } = record;
+    if (!pod.spec?.containers.length) return;
+    const status = podStatus({
+      pod,
+      runtime: this.#kit.cache.pod(pod.metadata.uid!),
+      ...(record.status ? { previous: record.status } : {}),
+      waiting: record.waiting,
+      inPostStart: record.inPostStart,
+      probes: this.#kit.probes,
+      ended: record.phase === 'terminated',
+      ...(record.failure ? { failure: record.failure } : {}),
+      runtimeName: this.#options.runtimeName(),
+      hostIps: this.#kit.node.hostIps(),
+      startedAt: record.startedAt,
+      now: this.#kit.clock.now(),
+    });
+    record.status = status;
+    this.#kit.probes.follow(record);
+    if (!record.toldReady && status.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True')) {
+      record.toldReady = true;
+      this.#kit.timelines.note(pod, 'ready');
+    }
+    const target = isStaticPod(pod) ? mirror : pod;
+    if (!target || record.gone) return;
+    const { namespace = '', name = '', uid = '' } = target.metadata;
+    this.#options.status.set({ namespace, name, uid }, status);
+  }
+}
+
+/** Whether a change of a pod must end what is being done for it now. */
+function mustInterrupt(before: Pod, after: Pod): boolean {
+  const deleted = (pod: Pod) => pod.metadata.deletionTimestamp !== undefined;
+  if (deleted(after) !== deleted(before)) return true;
+  if (!deleted(after)) return false;
+  const grace = (pod: Pod) => pod.metadata.deletionGracePeriodSeconds ?? 30;
+  return grace(after) < grace(before);
+}

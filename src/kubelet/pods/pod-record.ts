@@ -1,0 +1,87 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { PodSandboxConfigSchema } from '../../api/cri/index.ts';
+import type { Pod, PodStatus } from '../../api/index.ts';
+import type { PresentImage } from '../images/image-puller.ts';
+
+/**
+ * Where a pod is in its life here:
+ *
+ * ```
+ *   syncing ──(deleted, rejected, evicted, finished)──► terminating ──(nothing runs)──► terminated
+ * ```
+ * Never back. A terminated pod stays known until its source has dropped it.
+ */
+export type PodPhase = 'syncing' | 'terminating' | 'terminated';
+
+/** Why a pod ends other than by its own containers or its deletion: becomes the status' phase Failed. */
+export interface PodFailure {
+  reason: string;
+  message: string;
+}
+
+/** What is made once before a pod's containers start. */
+export interface PreparedPod {
+  /** Volume name → path on the host. */
+  volumes: Map<string, string>;
+  cgroupParent: string;
+  /** Directory of the pod's logs. */
+  logDirectory: string;
+}
+
+/** Everything that the kubelet holds about one pod. What matters after a restart is also in the API or the runtime. */
+export interface PodRecord {
+  /** The pod as it is to run. */
+  pod: Pod;
+  /** Of a static pod: its picture in the API, when there is one. */
+  mirror?: Pod;
+  /** The source does not list it any more. */
+  gone: boolean;
+  phase: PodPhase;
+  failure?: PodFailure;
+  /** Overrides the pod's own grace period, seconds. */
+  graceSeconds?: number;
+  admitted: boolean;
+  /** When this kubelet took it on, milliseconds since 1970. */
+  startedAt: number;
+  /** Why containers wait, by name. */
+  waiting: Map<string, { reason: string; message: string }>;
+  /** When what failed may be tried again, on the monotonic clock; `sandbox`, `volumes`, or a container's name. */
+  retryAt: Map<string, number>;
+  prepared?: PreparedPod;
+  preparing?: Promise<PreparedPod>;
+  sandboxConfig?: MessageInitShape<typeof PodSandboxConfigSchema>;
+  /** Images that are looked for while the sandbox is being made; taken once. */
+  images: Map<string, Promise<PresentImage>>;
+  /** Ids of containers whose postStart hook has not ended. */
+  inPostStart: Set<string>;
+  /** Ids of containers that are being stopped. */
+  stopping: Set<string>;
+  /** Ids of sandboxes whose loss has been told. */
+  toldSandboxes: Set<string>;
+  /** The pod's status as last computed. */
+  status?: PodStatus;
+  /** Ends what runs for the pod now: a new grace period, a deletion, the kubelet's end. */
+  abort: AbortController;
+  /** Set when Ready was first written, for the timeline. */
+  toldReady: boolean;
+}
+
+/** A new record. `now` is milliseconds since 1970. */
+export function createRecord(pod: Pod, now: number): PodRecord {
+  return {
+    pod,
+    gone: false,
+    phase: 'syncing',
+    admitted: false,
+    startedAt: now,
+    waiting: new Map(),
+    retryAt: new Map(),
+    images: new Map(),
+    inPostStart: new Set(),
+    stopping: new Set(),
+    toldSandboxes: new Set(),
+    abort: new AbortController(),
+    toldReady: false,
+    ...(pod.status ? { status: pod.status } : {}),
+  };
+}
