@@ -1,0 +1,1 @@
+export { openSnapshots, type Snapshots } from './snapshots.ts';
