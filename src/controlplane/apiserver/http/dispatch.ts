@@ -60,6 +60,8 @@ export async function dispatch(exchange: Exchange, hub: WatchHub): Promise<void>
   const connector = connectorOf(exchange);
   if (connector) return handleConnect(exchange, connector);
   if (subresource !== '' && !objectSubresources.has(subresource)) throw noSuchPath();
+  // Kinds that are only calls (reviews, bindings) are served by their connector or not at all.
+  if (!info.verbs.includes('get')) throw noSuchPath();
   const verbs = subresource === '' ? info.verbs : info.subresources.get(subresource)!.verbs;
   if (!verbs.includes(verb) || (target.name === '' && verb === 'update') || (target.name !== '' && verb === 'create')) {
     throw new StatusError(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {
