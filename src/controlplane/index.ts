@@ -1,4 +1,13 @@
 export {
+  type ApiServer,
+  type ApiServerConfig,
+  type Extensions,
+  type Registry,
+  StatusError,
+  startApiServer,
+} from './apiserver/index.ts';
+export { type ControllersConfig, controllerNames, Informers, startControllers } from './controllers/index.ts';
+export {
   type ApiServerPki,
   ensurePki,
   loadApiServerPki,
@@ -6,12 +15,5 @@ export {
   type PkiFiles,
   type PkiOptions,
 } from './pki/index.ts';
-export {
-  type ApiServer,
-  type ApiServerConfig,
-  type Extensions,
-  type Registry,
-  startApiServer,
-  StatusError,
-} from './apiserver/index.ts';
+export { type SchedulerConfig, startScheduler } from './scheduler/index.ts';
 export { Store, StoreError } from './store/index.ts';

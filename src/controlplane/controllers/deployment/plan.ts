@@ -30,9 +30,10 @@ export type DeploymentStep =
 export function planDeployment(facts: DeploymentFacts): DeploymentStep[] {
   const { deployment } = facts;
   if (deployment.metadata.deletionTimestamp) return [];
-  if (deployment.spec.paused || isScaling(facts))
+  const recreate = deployment.spec.strategy?.type === 'Recreate';
+  if (deployment.spec.paused || (!recreate && isScaling(facts)))
     return [...annotate(facts), ...planScale(facts), ...planCleanup(facts)];
-  const steps = deployment.spec.strategy?.type === 'Recreate' ? planRecreate(facts) : planRolling(facts);
+  const steps = recreate ? planRecreate(facts) : planRolling(facts);
   return steps.length > 0 ? steps : planCleanup(facts);
 }
 

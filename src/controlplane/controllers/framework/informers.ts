@@ -1,4 +1,4 @@
-import { type ApiObject, type Pod, type Resource, resources } from '../../../api/index.ts';
+import type { ApiObject, Pod, Resource } from '../../../api/index.ts';
 import type { Clock } from '../../../async/index.ts';
 import { type ApiClient, createInformer } from '../../../client/index.ts';
 import type { Logger } from '../../../log/index.ts';
@@ -54,6 +54,3 @@ export class Informers {
     this.#stop.abort(new Error('informers stopped'));
   }
 }
-
-/** What most stores need first; asked for together so that their watches open side by side. */
-export const coreResources = [resources.pods, resources.nodes, resources.services] as const;
