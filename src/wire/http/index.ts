@@ -9,3 +9,4 @@ export {
   type HttpServerOptions,
   ListenError,
 } from './http-server.ts';
+export { refuseUpgrade, tunnelUpgrade, type UpgradeTarget } from './tunnel-upgrade.ts';
