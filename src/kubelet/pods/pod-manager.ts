@@ -25,6 +25,8 @@ export interface PodManagerOptions {
   runtimeName(): string;
   /** Told when a container has changed: ends log followers, wakes probes. */
   onContainer?: (podUid: string, container: RuntimeContainer | undefined) => void;
+  /** Told the full name of a pod of which nothing is left. */
+  onForgotten?: (fullName: string) => void;
 }
 
 /** Why work on a pod was broken off: something about it has changed. */
@@ -105,7 +107,7 @@ export class PodManager {
   /** Ends a pod against its will: eviction. */
   end(uid: string, failure: PodFailure, graceSeconds: number): void {
     const record = this.#records.get(uid);
-    if (!record || record.phase !== 'syncing') return;
+    if (record?.phase !== 'syncing') return;
     record.failure = failure;
     record.graceSeconds = graceSeconds;
     this.#interrupt(record);
@@ -132,7 +134,7 @@ export class PodManager {
       if (this.#records.has(uid)) continue;
       const { name, namespace } = this.#kit.cache.pod(uid);
       this.#kit.log.info('ending a pod that nobody knows', { pod: `${namespace}/${name}`, uid });
-      const pod: Pod = { metadata: { name, namespace, uid }, spec: { containers: [] } };
+      const pod = { metadata: { name, namespace, uid }, spec: { containers: [] } } as unknown as Pod;
       const record = createRecord(pod, this.#kit.clock.now());
       record.gone = true;
       record.phase = 'terminating';
@@ -277,12 +279,15 @@ export class PodManager {
     const uid = record.pod.metadata.uid!;
     if (this.#records.get(uid) === record) this.#records.delete(uid);
     this.#options.status.forget(uid);
+    this.#options.onForgotten?.(fullName(record.pod));
   }
 
   /** Computes the pod's status and has it written. */
   #publish(record: PodRecord): void {
     const { pod, mirror } = record;
     if (!pod.spec?.containers.length) return;
+    // First: a container that is probed is not ready only because its probes have not begun.
+    this.#kit.probes.follow(record);
     const status = podStatus({
       pod,
       runtime: this.#kit.cache.pod(pod.metadata.uid!),
@@ -298,7 +303,6 @@ export class PodManager {
       now: this.#kit.clock.now(),
     });
     record.status = status;
-    this.#kit.probes.follow(record);
     if (!record.toldReady && status.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True')) {
       record.toldReady = true;
       this.#kit.timelines.note(pod, 'ready');

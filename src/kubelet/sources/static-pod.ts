@@ -64,7 +64,7 @@ function toStaticPod(manifest: Record<string, unknown>, options: StaticPodOption
     [configAnnotations.hash]: hash,
     [configAnnotations.source]: options.source,
   };
-  delete metadata.resourceVersion;
+  metadata.resourceVersion = '';
   delete metadata.deletionTimestamp;
   pod.status = { phase: 'Pending' };
   pod.spec = withDefaults(pod.spec!, options.nodeName);

@@ -1,0 +1,6 @@
+/** Pods on a node. */
+export { parseKubeletConfiguration } from './config/kubelet-configuration.ts';
+export type { KubeletConfig } from './config/settings.ts';
+export { ConfigurationError } from './errors.ts';
+export type { PodTimeline } from './pods/ports.ts';
+export { type KubeletContext, kubeletVersion, startKubelet } from './start-kubelet.ts';

@@ -1,0 +1,122 @@
+import { ContainerEventType } from '../../api/cri/index.ts';
+import type { Clock } from '../../async/index.ts';
+import type { Logger } from '../../log/index.ts';
+import type { RuntimeCache } from './runtime-cache.ts';
+import { isUnimplemented, type RuntimeClient } from './runtime-client.ts';
+
+/** How the runtime is watched. */
+export interface RuntimeWatchOptions {
+  client: RuntimeClient;
+  cache: RuntimeCache;
+  clock: Clock;
+  log: Logger;
+  /** Told after each relist of everything. */
+  onRelist(): void;
+}
+
+/** Milliseconds between relists of everything: without events they are all there is, with events only the net below. */
+const relistMs = { withoutEvents: 1000, withEvents: 10_000 };
+/** First and longest wait before a broken event stream is opened again, milliseconds. */
+const reopenMs = { first: 50, longest: 1000 };
+
+/**
+ * Keeps the cache of the runtime true: by its event stream where it has one, and by relists always.
+ * A runtime that is away is asked again and again; what was known stays until it is back.
+ */
+export class RuntimeWatch {
+  readonly #options: RuntimeWatchOptions;
+  readonly #stop = new AbortController();
+  #eventsFlow = false;
+  #relisting: Promise<void> | undefined;
+  #wakeRelist: (() => void) | undefined;
+  #isDown = false;
+
+  constructor(options: RuntimeWatchOptions) {
+    this.#options = options;
+  }
+
+  /** Whether events come in. */
+  get hasEvents(): boolean {
+    return this.#eventsFlow;
+  }
+
+  /** Relists everything for the first time (trying until the runtime answers), then watches. */
+  async start(): Promise<void> {
+    const { clock } = this.#options;
+    void this.#events();
+    while (!this.#stop.signal.aborted && !(await this.relist())) await clock.sleep(50);
+    void this.#relists();
+  }
+
+  stop(): void {
+    this.#stop.abort(new Error('runtime watch stopped'));
+    this.#wakeRelist?.();
+  }
+
+  /** Relists everything; false when the runtime did not answer. */
+  async relist(): Promise<boolean> {
+    const { cache, log, onRelist } = this.#options;
+    this.#relisting ??= cache.relist().finally(() => {
+      this.#relisting = undefined;
+    });
+    try {
+      await this.#relisting;
+      if (this.#isDown) log.info('the container runtime answers again');
+      this.#isDown = false;
+      onRelist();
+      return true;
+    } catch (error) {
+      if (!this.#isDown && !this.#stop.signal.aborted)
+        log.warn('cannot list what the container runtime has', { error });
+      this.#isDown = true;
+      return false;
+    }
+  }
+
+  async #relists(): Promise<void> {
+    const { clock } = this.#options;
+    while (!this.#stop.signal.aborted) {
+      const quiet = this.#eventsFlow && !this.#isDown;
+      const waitMs = quiet ? relistMs.withEvents : relistMs.withoutEvents;
+      await new Promise<void>((resolve) => {
+        const timer = clock.after(waitMs, resolve);
+        this.#wakeRelist = () => {
+          timer.cancel();
+          resolve();
+        };
+      });
+      if (!this.#stop.signal.aborted) await this.relist();
+    }
+  }
+
+  async #events(): Promise<void> {
+    const { client, cache, clock, log } = this.#options;
+    const { signal } = this.#stop;
+    let waitMs = reopenMs.first;
+    while (!signal.aborted) {
+      try {
+        for await (const event of client.runtime.getContainerEvents({}, { signal })) {
+          this.#eventsFlow = true;
+          waitMs = reopenMs.first;
+          await cache.apply(event).catch((error: unknown) => {
+            const type = ContainerEventType[event.containerEventType];
+            log.debug('cannot take over an event of the runtime', { container: event.containerId, type, error });
+          });
+        }
+      } catch (error) {
+        if (isUnimplemented(error)) return this.#noEvents();
+      }
+      if (signal.aborted) return;
+      this.#eventsFlow = false;
+      // What happened meanwhile is found by listing.
+      this.#wakeRelist?.();
+      await clock.sleep(waitMs, signal).catch(() => {});
+      waitMs = Math.min(waitMs * 2, reopenMs.longest);
+    }
+  }
+
+  #noEvents(): void {
+    this.#eventsFlow = false;
+    this.#options.log.info('the container runtime has no events: it is listed every second instead');
+  }
+}
