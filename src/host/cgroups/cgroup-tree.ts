@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Clock } from '../../async/index.ts';
+import { type Clock, systemClock } from '../../async/index.ts';
 import { type CgroupLimits, limitWrites } from './limits.ts';
 import { type CgroupUsage, readUsage } from './usage.ts';
 
@@ -170,6 +170,13 @@ export function openCgroups(): CgroupTree {
   }
   if (mounts.size === 0) throw new Error(`no control groups are mounted below ${cgroupRoot}`);
   return new CgroupTree(unified ? 'hybrid' : 'v1', mounts);
+}
+
+/** Ends everything in a cgroup and below it and removes it from every tree; nothing there is no error. */
+export async function removeCgroupTree(path: string, clock: Clock = systemClock): Promise<void> {
+  const tree = openCgroups();
+  await tree.kill(path, { clock });
+  await tree.remove(path, { clock });
 }
 
 const knownControllers = new Set(

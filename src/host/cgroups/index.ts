@@ -1,3 +1,3 @@
-export { CgroupTree, type CgroupVersion, openCgroups } from './cgroup-tree.ts';
+export { CgroupTree, type CgroupVersion, openCgroups, removeCgroupTree } from './cgroup-tree.ts';
 export { type CgroupLimits, sharesToWeight } from './limits.ts';
 export type { CgroupUsage, Pressure, PressureLine } from './usage.ts';

@@ -1,2 +1,12 @@
 export { type LaunchedProgram, type LaunchOptions, launchProgram } from './launch-program.ts';
+export {
+  descendants,
+  identifyProcess,
+  isRunning,
+  killTree,
+  mayLowerOomScore,
+  ownOomScoreAdj,
+  type ProcessIdentity,
+  signalProcess,
+} from './process-identity.ts';
 export { ProgramError, type ProgramOptions, type ProgramResult, runProgram } from './run-program.ts';

@@ -1,0 +1,89 @@
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** A process, told apart from a later one with the same number by when it started. */
+export interface ProcessIdentity {
+  pid: number;
+  /** Clock ticks after boot (field 22 of /proc/<pid>/stat). */
+  startTime: string;
+}
+
+function readStat(pid: number): { state: string; startTime: string } | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The name, in parentheses, may hold anything: count from behind it.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return { state: fields[0] ?? '', startTime: fields[19] ?? '' };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The identity of a process that runs; undefined when there is none, or it has ended and waits to be noticed. */
+export function identifyProcess(pid: number): ProcessIdentity | undefined {
+  const stat = readStat(pid);
+  return stat && stat.state !== 'Z' && stat.state !== 'X' ? { pid, startTime: stat.startTime } : undefined;
+}
+
+/** Whether exactly this process still runs. */
+export function isRunning(identity: ProcessIdentity): boolean {
+  return identifyProcess(identity.pid)?.startTime === identity.startTime;
+}
+
+/** Sends a signal, unless the process has ended. Gives whether it was there. */
+export function signalProcess(identity: ProcessIdentity, signal: string | number): boolean {
+  if (!isRunning(identity)) return false;
+  try {
+    process.kill(identity.pid, signal as NodeJS.Signals);
+    return true;
+  } catch (cause) {
+    if ((cause as { code?: string }).code === 'ESRCH') return false;
+    throw cause;
+  }
+}
+
+/** A process and all that descend from it, parents first. */
+export function descendants(pid: number): number[] {
+  const found = [pid];
+  for (let at = 0; at < found.length; at++) {
+    for (const thread of list(`/proc/${found[at]}/task`)) {
+      try {
+        const children = readFileSync(`/proc/${found[at]}/task/${thread}/children`, 'utf8');
+        found.push(...children.split(' ').filter(Boolean).map(Number));
+      } catch {
+        // It has just ended.
+      }
+    }
+  }
+  return found;
+}
+
+/** Kills a process and all that descend from it; those that have ended are no error. */
+export function killTree(pid: number): void {
+  for (const one of descendants(pid)) {
+    try {
+      process.kill(one, 'SIGKILL');
+    } catch {
+      // It has ended already.
+    }
+  }
+}
+
+/** The oom_score_adj of this process: it may not go below without CAP_SYS_RESOURCE. */
+export function ownOomScoreAdj(): number {
+  return Number(readFileSync('/proc/self/oom_score_adj', 'utf8'));
+}
+
+/** Whether this process may lower oom_score_adj below its own. */
+export function mayLowerOomScore(): boolean {
+  const mask = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`);
+  const sysResource = 24n;
+  return ((mask >> sysResource) & 1n) === 1n;
+}
+
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}

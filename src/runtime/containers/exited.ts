@@ -1,0 +1,99 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ContainerEventType } from '../../api/cri/index.ts';
+import { isRunning } from '../../host/exec/index.ts';
+import type { RuntimeContext } from '../context.ts';
+import { unlessMissing } from '../errors.ts';
+import { toNanoseconds } from '../identifiers.ts';
+import type { ContainerRecord } from '../store/container-record.ts';
+import { conmonFiles } from './conmon.ts';
+import type { ContainerExit } from './exits.ts';
+import { publishContainer } from './publish.ts';
+import { clearTask } from './task-cleanup.ts';
+
+/** How long after a process has gone its exit file may still come, milliseconds. */
+const reportGraceMs = 3000;
+
+/** Takes down that a container has ended, when its exit file (or the lack of its process and monitor) says so. */
+export function noteExit(context: RuntimeContext, id: string): Promise<void> {
+  return context.serial.run(`exit ${id}`, async () => {
+    const record = context.store.containers.find(id);
+    if (!record) return context.forgetExit(id);
+    if (record.phase.name !== 'running') return;
+    const exit = await context.readExit(id);
+    if (!exit) return;
+    await setExited(context, record, exit);
+  });
+}
+
+/** Looks for running containers whose process is gone and whose monitor did not tell: the exit code is lost. */
+export async function noteLostExits(context: RuntimeContext): Promise<void> {
+  for (const record of context.store.containers.list()) {
+    if (record.phase.name !== 'running' || isRunning(record.phase.process)) continue;
+    const { id } = record;
+    context.clock.after(reportGraceMs, () => void takeLostExit(context, id));
+  }
+}
+
+/** Takes an exit as lost now, unless the exit file is there. */
+export async function takeLostExit(context: RuntimeContext, id: string): Promise<void> {
+  await noteExit(context, id);
+  await context.serial.run(`exit ${id}`, async () => {
+    const record = context.store.containers.find(id);
+    if (record?.phase.name !== 'running' || isRunning(record.phase.process)) return;
+    context.log.warn('a container ended without its monitor', { id });
+    await setExited(context, record, { id, exitCode: 255, finishedAtMs: context.clock.now() }, 'Unknown');
+  });
+}
+
+async function setExited(
+  context: RuntimeContext,
+  record: ContainerRecord,
+  exit: ContainerExit,
+  reason?: string,
+): Promise<void> {
+  if (record.phase.name !== 'running') return;
+  const oom =
+    exit.exitCode !== 0 &&
+    (context.cgroups.outOfMemoryKills(record.cgroupPath) > 0 ||
+      (await unlessMissing(stat(join(context.paths.bundle(record.id), conmonFiles.oom)))) !== undefined);
+  const exitCode = exit.exitCode < 0 ? 255 : exit.exitCode;
+  await context.store.containers.update(record.id, {
+    phase: {
+      name: 'exited',
+      startedAtNs: record.phase.startedAtNs,
+      finishedAtNs: String(toNanoseconds(exit.finishedAtMs)),
+      exitCode,
+      reason: reason ?? (oom ? 'OOMKilled' : exitCode === 0 ? 'Completed' : 'Error'),
+      message: '',
+    },
+  });
+  for (const wake of context.exitWaiters.get(record.id) ?? []) wake();
+  context.exitWaiters.delete(record.id);
+  publishContainer(context, record, ContainerEventType.CONTAINER_STOPPED_EVENT);
+  await clearTask(context, record).catch((error: unknown) =>
+    context.log.warn('what was left of a container could not be removed', { id: record.id, error }),
+  );
+  await context.forgetExit(record.id);
+}
+
+/** Resolves with true when the container has ended, or with false after the time. */
+export async function waitForExit(
+  context: RuntimeContext,
+  record: ContainerRecord,
+  timeoutMs: number,
+): Promise<boolean> {
+  if (record.phase.name !== 'running') return true;
+  return new Promise((resolve) => {
+    const waiters = context.exitWaiters.get(record.id) ?? new Set();
+    context.exitWaiters.set(record.id, waiters);
+    const timer = context.clock.after(timeoutMs, () => finish(false));
+    const onExit = (): void => finish(true);
+    const finish = (ended: boolean): void => {
+      timer.cancel();
+      waiters.delete(onExit);
+      resolve(ended);
+    };
+    waiters.add(onExit);
+  });
+}

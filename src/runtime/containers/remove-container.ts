@@ -1,0 +1,28 @@
+import { ContainerEventType } from '../../api/cri/index.ts';
+import type { RuntimeContext } from '../context.ts';
+import type { ContainerRecord } from '../store/container-record.ts';
+import { removeTree } from '../store/json-file.ts';
+import { publishContainer } from './publish.ts';
+import { stopContainer } from './stop-container.ts';
+import { clearTask } from './task-cleanup.ts';
+
+/** Forgets a container with all that it wrote, killing it first if it runs; may be called again. */
+export async function removeContainer(context: RuntimeContext, record: ContainerRecord): Promise<void> {
+  await stopContainer(context, record, 0);
+  // Its end may just be taken down: wait for that.
+  await context.serial.run(`exit ${record.id}`, () => {});
+  await context.serial.run(record.id, async () => {
+    if (!context.store.containers.find(record.id)) return;
+    await releaseContainer(context, record);
+    await context.store.containers.delete(record.id);
+    publishContainer(context, record, ContainerEventType.CONTAINER_DELETED_EVENT);
+  });
+}
+
+/** Gives up everything that a container has but its record. */
+export async function releaseContainer(context: RuntimeContext, record: ContainerRecord): Promise<void> {
+  await clearTask(context, record);
+  await Promise.all([record.id, ...record.imageMounts].map((key) => context.rootfs.remove(key)));
+  await removeTree(context.paths.bundle(record.id));
+  await context.forgetExit(record.id);
+}

@@ -1,0 +1,149 @@
+import { mkdir, realpath, stat } from 'node:fs/promises';
+import { type Mount, MountPropagation } from '../../../api/cri/index.ts';
+import { invalid, RuntimeError, unlessMissing } from '../../errors.ts';
+import type { OciMount } from './oci-spec.ts';
+
+/** Files and directories of the sandbox that its containers see. */
+export interface SandboxMounts {
+  resolvConf: string;
+  hostname: string;
+  hosts?: string;
+  shm: string;
+}
+
+const systemMounts = (options: { privileged: boolean; hostNetwork: boolean }): OciMount[] => {
+  const access = options.privileged ? 'rw' : 'ro';
+  return [
+    { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
+    {
+      destination: '/dev',
+      type: 'tmpfs',
+      source: 'tmpfs',
+      options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+    },
+    {
+      destination: '/dev/pts',
+      type: 'devpts',
+      source: 'devpts',
+      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+    },
+    { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
+    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', access] },
+    {
+      destination: '/sys/fs/cgroup',
+      type: 'cgroup',
+      source: 'cgroup',
+      options: ['nosuid', 'noexec', 'nodev', 'relatime', access],
+    },
+  ];
+};
+
+/**
+ * All mounts of a container, parents before children: the system's, the sandbox's, then those asked for. One that is
+ * asked for takes the place of a default at the same destination.
+ */
+export async function resolveMounts(options: {
+  asked: readonly Mount[];
+  /** Host paths of image volumes, by container path. */
+  images: ReadonlyMap<string, string>;
+  sandbox: SandboxMounts;
+  privileged: boolean;
+  hostNetwork: boolean;
+  readonlyRootfs: boolean;
+}): Promise<{ mounts: OciMount[]; rootfsPropagation?: string }> {
+  const wanted = await Promise.all(options.asked.map((mount) => resolveMount(mount, options.images)));
+  const taken = new Set(wanted.map(({ destination }) => destination));
+  const access = options.readonlyRootfs ? 'ro' : 'rw';
+  const file = (destination: string, source: string): OciMount => ({
+    destination,
+    type: 'bind',
+    source,
+    options: ['bind', 'rprivate', access],
+  });
+  const own: OciMount[] = [
+    file('/etc/hostname', options.sandbox.hostname),
+    file('/etc/resolv.conf', options.sandbox.resolvConf),
+    ...(options.sandbox.hosts ? [file('/etc/hosts', options.sandbox.hosts)] : []),
+    { destination: '/dev/shm', type: 'bind', source: options.sandbox.shm, options: ['rbind', 'rprivate', 'rw'] },
+  ];
+  const mounts = [...systemMounts(options), ...own].filter(({ destination }) => !taken.has(destination));
+  const depth = ({ destination }: OciMount): number => destination.split('/').filter(Boolean).length;
+  mounts.push(...wanted.sort((a, b) => depth(a) - depth(b)));
+  const propagations = new Set(options.asked.map(({ propagation }) => propagation));
+  // A mount can only follow the host's when the root above it does.
+  if (propagations.has(MountPropagation.PROPAGATION_BIDIRECTIONAL)) return { mounts, rootfsPropagation: 'rshared' };
+  if (propagations.has(MountPropagation.PROPAGATION_HOST_TO_CONTAINER)) return { mounts, rootfsPropagation: 'rslave' };
+  return { mounts };
+}
+
+const propagationOptions = {
+  [MountPropagation.PROPAGATION_PRIVATE]: 'rprivate',
+  [MountPropagation.PROPAGATION_HOST_TO_CONTAINER]: 'rslave',
+  [MountPropagation.PROPAGATION_BIDIRECTIONAL]: 'rshared',
+} as const;
+
+async function resolveMount(mount: Mount, images: ReadonlyMap<string, string>): Promise<OciMount> {
+  checkRecursiveReadOnly(mount);
+  if (mount.selinuxRelabel) {
+    // Without SELinux there is nothing to relabel; the kubelet sets the field for every volume.
+  }
+  if (mount.uidMappings.length > 0 || mount.gidMappings.length > 0)
+    throw invalid(`mount ${mount.containerPath}: id-mapped mounts are not supported`);
+  const destination = normalizeDestination(mount.containerPath);
+  const image = images.get(mount.containerPath);
+  if (image)
+    return { destination, type: 'bind', source: image, options: ['rbind', 'rprivate', 'ro', 'nosuid', 'nodev'] };
+  const source = await hostSource(mount.hostPath);
+  if (mount.propagation !== MountPropagation.PROPAGATION_PRIVATE) await checkPropagation(mount, source);
+  const access = mount.recursiveReadOnly ? ['rro'] : [mount.readonly ? 'ro' : 'rw'];
+  return { destination, type: 'bind', source, options: ['rbind', propagationOptions[mount.propagation], ...access] };
+}
+
+function checkRecursiveReadOnly(mount: Mount): void {
+  if (!mount.recursiveReadOnly) return;
+  if (!mount.readonly) throw invalid(`mount ${mount.containerPath}: recursive read-only needs read-only`);
+  if (mount.propagation !== MountPropagation.PROPAGATION_PRIVATE)
+    throw invalid(`mount ${mount.containerPath}: recursive read-only needs private propagation`);
+}
+
+function normalizeDestination(path: string): string {
+  if (path === '') throw invalid('a mount has no container path');
+  return path.startsWith('/') ? path : `/${path}`;
+}
+
+/** The real path of a volume, made as a directory when nothing is there. */
+async function hostSource(path: string): Promise<string> {
+  if (!path.startsWith('/')) throw invalid(`mount source "${path}" is not an absolute path`);
+  if (!(await unlessMissing(stat(path)))) await mkdir(path, { recursive: true, mode: 0o755 });
+  try {
+    return await realpath(path);
+  } catch (cause) {
+    throw new RuntimeError('UNKNOWN', `failed to resolve symlink "${path}": ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Mounts can only travel along a shared (or, towards the container, slave) mount of the host. */
+async function checkPropagation(mount: Mount, source: string): Promise<void> {
+  const { readFile } = await import('node:fs/promises');
+  const flags = mountFlags(await readFile('/proc/self/mountinfo', 'utf8'), source);
+  const shared = flags.includes('shared:');
+  if (mount.propagation === MountPropagation.PROPAGATION_BIDIRECTIONAL && !shared)
+    throw invalid(`path "${mount.hostPath}" is mounted on a file system that is not a shared mount`);
+  if (mount.propagation === MountPropagation.PROPAGATION_HOST_TO_CONTAINER && !shared && !flags.includes('master:'))
+    throw invalid(`path "${mount.hostPath}" is mounted on a file system that is not a shared or slave mount`);
+}
+
+/** The optional fields of the mount that holds a path. */
+function mountFlags(mountinfo: string, path: string): string {
+  let best = '';
+  let flags = '';
+  for (const line of mountinfo.split('\n')) {
+    const fields = line.split(' ');
+    const point = fields[4]?.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))) ?? '';
+    const holds = point === '/' || path === point || path.startsWith(`${point}/`);
+    if (!holds || point === '' || point.length < best.length) continue;
+    best = point;
+    flags = fields.slice(6, fields.indexOf('-')).join(' ');
+  }
+  return flags;
+}

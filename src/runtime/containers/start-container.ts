@@ -1,0 +1,79 @@
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { ContainerEventType } from '../../api/cri/index.ts';
+import { identifyProcess, isRunning } from '../../host/exec/index.ts';
+import { ociRuntimeOf, type RuntimeContext } from '../context.ts';
+import { messageOf, notFound, RuntimeError } from '../errors.ts';
+import { toNanoseconds } from '../identifiers.ts';
+import type { ContainerRecord } from '../store/container-record.ts';
+import { createWithConmon } from './conmon.ts';
+import { noteExit } from './exited.ts';
+import { publishContainer } from './publish.ts';
+import { clearTask } from './task-cleanup.ts';
+
+/** Runs a prepared container. One that cannot be started ends as exited with code 128 and reason StartError. */
+export function startContainer(context: RuntimeContext, id: string): Promise<void> {
+  return context.serial.run(id, async () => {
+    const record = context.store.containers.get(id);
+    if (record.phase.name !== 'created')
+      throw new RuntimeError('UNKNOWN', `container "${id}" is in the state ${record.phase.name}, not created`);
+    const sandbox = context.store.sandboxes.get(record.sandboxId);
+    if (sandbox.phase !== 'ready')
+      throw new RuntimeError('UNKNOWN', `sandbox container "${sandbox.id}" is not running`);
+    await context.store.containers.update(id, { phase: { name: 'starting' } });
+    try {
+      await run(context, record);
+    } catch (cause) {
+      await startFailed(context, record, cause);
+      throw new RuntimeError('UNKNOWN', `failed to start container "${id}": ${messageOf(cause)}`, { cause });
+    }
+  });
+}
+
+async function run(context: RuntimeContext, record: ContainerRecord): Promise<void> {
+  const runtime = ociRuntimeOf(context, record.runtimeHandler);
+  if (!runtime) throw notFound('runtime handler', record.runtimeHandler);
+  if (record.logPath) await mkdir(dirname(record.logPath), { recursive: true, mode: 0o755 });
+  const { config } = record;
+  const pid = await createWithConmon({
+    conmonPath: context.settings.conmonPath,
+    ociRuntimePath: runtime.path,
+    ociRoot: context.paths.ociRoot,
+    id: record.id,
+    name: config.metadata?.name ?? record.id,
+    bundle: context.paths.bundle(record.id),
+    exits: context.paths.exits,
+    logPath: record.logPath,
+    terminal: config.tty,
+    stdin: config.stdin,
+    stdinOnce: config.stdinOnce,
+    clock: context.clock,
+  });
+  const process = identifyProcess(pid);
+  if (!process) throw new RuntimeError('UNKNOWN', `the container's process ${pid} ended before it was started`);
+  await runtime.start(record.id, process);
+  const startedAtNs = String(toNanoseconds(context.clock.now()));
+  await context.store.containers.update(record.id, { phase: { name: 'running', process, startedAtNs } });
+  publishContainer(context, record, ContainerEventType.CONTAINER_STARTED_EVENT);
+  // A short life may be over by now, and its exit file told while we could not take it yet.
+  if (!isRunning(process)) queueMicrotask(() => void noteExit(context, record.id));
+}
+
+async function startFailed(context: RuntimeContext, record: ContainerRecord, cause: unknown): Promise<void> {
+  await clearTask(context, record).catch((error: unknown) =>
+    context.log.warn('what was left of a failed start could not be removed', { id: record.id, error }),
+  );
+  await context.forgetExit(record.id);
+  const now = String(toNanoseconds(context.clock.now()));
+  await context.store.containers.update(record.id, {
+    phase: {
+      name: 'exited',
+      startedAtNs: '0',
+      finishedAtNs: now,
+      exitCode: 128,
+      reason: 'StartError',
+      message: messageOf(cause),
+    },
+  });
+  publishContainer(context, record, ContainerEventType.CONTAINER_STOPPED_EVENT);
+}

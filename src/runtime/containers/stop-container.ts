@@ -1,0 +1,54 @@
+import { isRunning, type ProcessIdentity, signalProcess } from '../../host/exec/index.ts';
+import type { RuntimeContext } from '../context.ts';
+import { RuntimeError } from '../errors.ts';
+import type { ContainerRecord } from '../store/container-record.ts';
+import { noteExit, takeLostExit, waitForExit } from './exited.ts';
+
+/** How long a killed container may take to be reported dead, milliseconds. */
+const killGraceMs = 10_000;
+
+/**
+ * Asks a container to end, and after `timeoutSeconds` kills everything in its cgroup. One that does not run is fine.
+ * Several callers may wait; a later one with less patience kills earlier.
+ * @throws RuntimeError when it does not die of SIGKILL
+ */
+export async function stopContainer(
+  context: RuntimeContext,
+  record: ContainerRecord,
+  timeoutSeconds: number,
+): Promise<void> {
+  if (context.serial.busy(record.id)) await context.serial.run(record.id, () => {});
+  if (record.phase.name !== 'running') return;
+  const { process } = record.phase;
+  if (timeoutSeconds > 0) {
+    sendSignal(process, record.stopSignal);
+    if (await waitForExit(context, record, timeoutSeconds * 1000)) return;
+    context.log.info('container did not end in time and is killed', { id: record.id, timeoutSeconds });
+  }
+  signalProcess(process, 'SIGKILL');
+  const killing = context.cgroups.kill(record.cgroupPath, { clock: context.clock, timeoutMs: killGraceMs });
+  if (await waitForExit(context, record, killGraceMs)) return;
+  await killing;
+  await noteExit(context, record.id);
+  if (!isRunning(process)) await takeLostExit(context, record.id);
+  // The phase is changed by those who note the exit.
+  if ((record.phase as ContainerRecord['phase']).name === 'running')
+    throw new RuntimeError(
+      'DEADLINE_EXCEEDED',
+      `container "${record.id}" does not die of SIGKILL (process ${process.pid})`,
+    );
+}
+
+function sendSignal(process: ProcessIdentity, name: string): void {
+  signalProcess(process, signalNumber(name) ?? name);
+}
+
+/** Real-time signals have no names in Node: `SIGRTMIN+3`, `SIGRTMAX-14`, and plain numbers. */
+function signalNumber(name: string): number | undefined {
+  if (/^\d+$/.test(name)) return Number(name);
+  const match = /^SIGRT(MIN|MAX)(?:([+-])(\d+))?$/.exec(name);
+  if (!match) return undefined;
+  const [rtMinimum, rtMaximum] = [34, 64];
+  const offset = Number(match[3] ?? 0) * (match[2] === '-' ? -1 : 1);
+  return (match[1] === 'MIN' ? rtMinimum : rtMaximum) + offset;
+}

@@ -1,0 +1,12 @@
+import { ociRuntimeOf, type RuntimeContext } from '../context.ts';
+import type { ContainerRecord } from '../store/container-record.ts';
+
+/** Ends what is left of a container's processes and removes its cgroup and the OCI runtime's record of it. */
+export async function clearTask(context: RuntimeContext, record: ContainerRecord): Promise<void> {
+  const { clock } = context;
+  const ended = await context.cgroups.kill(record.cgroupPath, { clock, timeoutMs: 10_000 });
+  if (!ended)
+    context.log.warn('processes of a container cannot be killed', { id: record.id, cgroup: record.cgroupPath });
+  await context.cgroups.remove(record.cgroupPath, { clock });
+  await ociRuntimeOf(context, record.runtimeHandler)?.forget(record.id);
+}

@@ -1,0 +1,11 @@
+import type { CreateContainerRequest } from '../../api/cri/index.ts';
+import { createContainer as create } from '../containers/create-container.ts';
+import type { RuntimeContext } from '../context.ts';
+import { invalid } from '../errors.ts';
+
+/** CreateContainer: prepares a container in a sandbox; StartContainer runs it. */
+export async function createContainer(context: RuntimeContext, request: CreateContainerRequest) {
+  if (!request.config) throw invalid('a container needs a config');
+  const sandbox = context.store.sandboxes.get(request.podSandboxId);
+  return { containerId: await create(context, sandbox, request.config) };
+}

@@ -1,0 +1,8 @@
+import type { ListPodSandboxStatsRequest } from '../../api/cri/index.ts';
+import type { RuntimeContext } from '../context.ts';
+import { statsOfSandboxes } from './pod-sandbox-stats.ts';
+
+/** ListPodSandboxStats: what the ready sandboxes that pass a filter use. */
+export async function listPodSandboxStats(context: RuntimeContext, request: ListPodSandboxStatsRequest) {
+  return { stats: await statsOfSandboxes(context, request.filter) };
+}

@@ -1,0 +1,27 @@
+import type { PodSandboxStatusRequest } from '../../api/cri/index.ts';
+import type { RuntimeContext } from '../context.ts';
+import { toNanoseconds } from '../identifiers.ts';
+import { toContainerStatus, toSandboxStatus } from './convert.ts';
+
+/** PodSandboxStatus: a sandbox with its addresses and the statuses of its containers. */
+export function podSandboxStatus(context: RuntimeContext, request: PodSandboxStatusRequest) {
+  const record = context.store.sandboxes.get(request.podSandboxId);
+  const { namespaces, holder, network, cgroupParent } = record;
+  const containers = context.store.containers.list().filter(({ sandboxId }) => sandboxId === record.id);
+  return {
+    status: toSandboxStatus(record),
+    containersStatuses: containers.map(toContainerStatus),
+    timestamp: toNanoseconds(context.clock.now()),
+    info: (request.verbose
+      ? {
+          info: JSON.stringify({
+            pid: holder?.pid ?? 0,
+            namespaces,
+            network,
+            cgroupParent,
+            netNsPath: namespaces.network,
+          }),
+        }
+      : {}) as Record<string, string>,
+  };
+}

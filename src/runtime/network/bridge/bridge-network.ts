@@ -1,0 +1,163 @@
+import { closeSync, openSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import {
+  addAddress,
+  addRoute,
+  addressBytes,
+  createBridge,
+  createVethPair,
+  deleteLink,
+  getLink,
+  isolatePort,
+  listLinks,
+  RouteSocket,
+  setLinkUp,
+} from '../../../host/links/index.ts';
+import type { Logger } from '../../../log/index.ts';
+import { stepFailed } from '../../errors.ts';
+import type { PodAttachment, PodNetwork, PodNetworkRequest } from '../pod-network.ts';
+import { AddressPool } from './address-pool.ts';
+import { HostRules } from './host-rules.ts';
+
+const podLink = 'eth0';
+
+/** How the built-in bridge is. */
+export interface BridgeOptions {
+  name: string;
+  mtu: number;
+  log: Logger;
+}
+
+/**
+ * The built-in pod network, all over netlink:
+ *
+ * ```
+ *   pod 10.88.0.7/32 ── eth0 ═══ dh<id> ─┐
+ *   pod 10.88.0.8/32 ── eth0 ═══ dh<id> ─┴─ bridge 10.88.0.1/24 ── routing, conntrack, Services ── outside (masqueraded)
+ * ```
+ *
+ * A pod sees nobody but the gateway: its address has no network around it and its bridge port is isolated, so packets
+ * between two pods of a node are routed too. Service rules thus apply to them without bridge netfilter.
+ */
+export class BridgeNetwork implements PodNetwork {
+  readonly #options: BridgeOptions;
+  readonly #rules: HostRules;
+  #pool: AddressPool | undefined;
+  #cidr = '';
+  #bridgeIndex = 0;
+
+  constructor(options: BridgeOptions) {
+    this.#options = options;
+    this.#rules = new HostRules(options.name);
+  }
+
+  /** Sets the range of pod addresses, if it is not set yet; the pods that are there keep theirs. */
+  setRange(cidr: string): void {
+    if (this.#pool) return;
+    this.#pool = new AddressPool(cidr);
+    this.#cidr = cidr;
+  }
+
+  async problem(): Promise<string | undefined> {
+    if (!this.#pool) return 'no range of pod addresses is set yet, and there is no CNI configuration';
+    try {
+      await this.#ensureBridge();
+      return undefined;
+    } catch (cause) {
+      return `bridge ${this.#options.name}: ${(cause as Error).message}`;
+    }
+  }
+
+  async attach(request: PodNetworkRequest): Promise<PodAttachment> {
+    await this.#ensureBridge();
+    const pool = this.#pool!;
+    const address = pool.take();
+    try {
+      this.#link(request, address, pool.gateway);
+      await this.#rules.setPorts(request.sandboxId, address, request.portMappings);
+    } catch (cause) {
+      await this.detach({ ...request, attachment: this.#attachment(address) });
+      throw stepFailed(`cannot attach to bridge ${this.#options.name}`, cause);
+    }
+    return this.#attachment(address);
+  }
+
+  async detach({ sandboxId, attachment }: PodNetworkRequest): Promise<void> {
+    using socket = new RouteSocket();
+    socket.request([deleteLink(linkName(sandboxId))]);
+    await this.#rules.setPorts(sandboxId, '', []);
+    for (const address of attachment?.ips ?? []) this.#pool?.release(address);
+  }
+
+  async collect(known: readonly PodNetworkRequest[]): Promise<void> {
+    for (const { attachment } of known) for (const address of attachment?.ips ?? []) this.#pool?.adopt(address);
+    this.#rules.adopt(known.filter(({ attachment }) => attachment?.kind === 'bridge'));
+    using socket = new RouteSocket();
+    const bridge = getLink(socket, this.#options.name);
+    if (!bridge) return;
+    const wanted = new Set(known.map(({ sandboxId }) => linkName(sandboxId)));
+    const stray = listLinks(socket).filter(({ master, name }) => master === bridge.index && !wanted.has(name));
+    if (stray.length > 0) this.#options.log.info('links of forgotten sandboxes removed', { count: stray.length });
+    for (const { name } of stray) socket.request([deleteLink(name)]);
+    await this.#rules.apply();
+  }
+
+  async remove(): Promise<void> {
+    using socket = new RouteSocket();
+    socket.request([deleteLink(this.#options.name)]);
+    this.#bridgeIndex = 0;
+    await this.#rules.remove();
+  }
+
+  #attachment(address: string): PodAttachment {
+    return { kind: 'bridge', networkName: this.#options.name, ips: [address], interfaceName: podLink };
+  }
+
+  /** Makes the pair of links and everything inside the pod; about 2 ms. */
+  #link({ sandboxId, namespacePath }: PodNetworkRequest, address: string, gateway: string): void {
+    const name = linkName(sandboxId);
+    const { mtu } = this.#options;
+    using host = new RouteSocket();
+    const peerNamespaceFd = openSync(namespacePath, 'r');
+    try {
+      host.request([createVethPair({ name, master: this.#bridgeIndex, mtu, peerName: podLink, peerNamespaceFd })]);
+    } finally {
+      closeSync(peerNamespaceFd);
+    }
+    host.request([isolatePort(getLink(host, name)!.index)]);
+    using pod = new RouteSocket(namespacePath);
+    const index = getLink(pod, podLink)!.index;
+    pod.request([
+      addAddress(index, address, 32),
+      setLinkUp(index),
+      addRoute({ index, destination: gateway }),
+      addRoute({ index, gateway }),
+    ]);
+  }
+
+  async #ensureBridge(): Promise<void> {
+    const pool = this.#pool;
+    if (!pool) throw new Error('no range of pod addresses is set yet');
+    using socket = new RouteSocket();
+    const existing = getLink(socket, this.#options.name);
+    if (existing?.up && existing.index === this.#bridgeIndex) return;
+    const hardware = Buffer.concat([Buffer.from([0x02, 0x42]), addressBytes(pool.gateway)]);
+    const address = hardware.toString('hex').match(/../g)!.join(':');
+    socket.request([createBridge(this.#options.name, address, this.#options.mtu)]);
+    const { index } = getLink(socket, this.#options.name)!;
+    socket.request([addAddress(index, pool.gateway, pool.prefixLength), setLinkUp(index)]);
+    const settings: [string, string][] = [
+      ['ip_forward', '1'],
+      // Packets between pods leave by the link on which they came; the kernel would tell the pods of a shorter way.
+      ['conf/all/send_redirects', '0'],
+      [`conf/${this.#options.name}/send_redirects`, '0'],
+    ];
+    for (const [name, value] of settings) await writeFile(`/proc/sys/net/ipv4/${name}`, value);
+    this.#rules.setRange(this.#cidr);
+    await this.#rules.apply();
+    this.#bridgeIndex = index;
+  }
+}
+
+/** The name of a pod's link on the host: at most 15 characters. */
+const linkName = (sandboxId: string): string => `dh${sandboxId.slice(0, 12)}`;

@@ -1,0 +1,177 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { type Clock, type Component, SerialRunner, type StopOptions } from '../async/index.ts';
+import { openCgroups } from '../host/cgroups/index.ts';
+import { mayLowerOomScore, ownOomScoreAdj } from '../host/exec/index.ts';
+import type { Logger } from '../log/index.ts';
+import { type GrpcServer, serveGrpc } from '../wire/grpc/index.ts';
+import { adopt } from './adopt.ts';
+import { noteExit, noteLostExits } from './containers/exited.ts';
+import { ExitWatcher } from './containers/exits.ts';
+import { OciRuntime } from './containers/oci-runtime.ts';
+import { statePaths } from './containers/paths.ts';
+import { availableCapabilities } from './containers/spec/capabilities.ts';
+import type { Kernel, RuntimeContext } from './context.ts';
+import { criServices } from './cri/services.ts';
+import { EventHub } from './events/event-hub.ts';
+import { type ImageStore, openImageStore } from './images/index.ts';
+import { BridgeNetwork } from './network/bridge/bridge-network.ts';
+import { selectNetwork } from './network/select-network.ts';
+import { removeSandbox } from './sandboxes/stop-sandbox.ts';
+import { type RuntimeSettings, resolveSettings } from './settings.ts';
+import { openSnapshots } from './snapshots/index.ts';
+import { openStore } from './store/store.ts';
+import { serveStream } from './streaming/serve-stream.ts';
+import { StreamingServer } from './streaming/streaming-server.ts';
+
+/** The runtime as a component, with what other parts of the same process may use directly. */
+export interface Runtime extends Component {
+  /** The images of this runtime, for imports; available when ready. */
+  images(): ImageStore;
+}
+
+/**
+ * Starts a container runtime that serves the CRI on a unix socket. What a former run left is adopted before the first
+ * call is answered.
+ */
+export function startRuntime(settings: RuntimeSettings, options: { log: Logger; clock: Clock }): Runtime {
+  const runtime = new RunningRuntime(options.log);
+  const ready = runtime.start(settings, options.clock);
+  ready.catch(() => {});
+  return { ready, stop: (stop) => runtime.stop(stop), images: () => runtime.context!.images };
+}
+
+class RunningRuntime {
+  readonly #log: Logger;
+  #server: GrpcServer | undefined;
+  #exits: ExitWatcher | undefined;
+  #starting: Promise<void> = Promise.resolve();
+  #stopped: Promise<void> | undefined;
+  context: RuntimeContext | undefined;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  start(settings: RuntimeSettings, clock: Clock): Promise<void> {
+    this.#starting = this.#start(settings, clock);
+    return this.#starting;
+  }
+
+  async #start(given: RuntimeSettings, clock: Clock): Promise<void> {
+    const settings = resolveSettings(given);
+    const paths = statePaths(settings.state);
+    for (const path of [settings.root, settings.state, paths.bundles, paths.sandboxes, paths.exits, paths.ociRoot])
+      await mkdir(path, { recursive: true, mode: 0o711 });
+    await mkdir(dirname(settings.listen), { recursive: true });
+    const exits = new ExitWatcher({
+      directory: paths.exits,
+      clock,
+      log: this.#log,
+      onExit: ({ id }) => void noteExit(context, id).catch((error: unknown) => this.#failed('exit', error)),
+      onSweep: () => void noteLostExits(context).catch((error: unknown) => this.#failed('look for lost exits', error)),
+    });
+    this.#exits = exits;
+    const context = await makeContext({ settings, log: this.#log, clock, exits });
+    this.context = context;
+    await adopt(context);
+    await exits.start();
+    await context.streaming.listen(settings.streamingAddress, settings.streamingPort);
+    this.#server = await serveGrpc(settings.listen, criServices(context), {
+      onError: (method, error) => this.#log.debug('call failed', { method, code: error.code, error }),
+    });
+    const [sandboxes, containers] = [context.store.sandboxes.list(), context.store.containers.list()];
+    this.#log.info('runtime is serving', {
+      socket: settings.listen,
+      sandboxes: sandboxes.length,
+      containers: containers.filter(({ phase }) => phase.name === 'running').length,
+    });
+  }
+
+  stop(options: StopOptions = {}): Promise<void> {
+    this.#stopped ??= this.#stop(options);
+    return this.#stopped;
+  }
+
+  async #stop({ remove }: StopOptions): Promise<void> {
+    await this.#starting.catch(() => {});
+    await this.#server?.close();
+    const { context } = this;
+    if (context && remove) {
+      await Promise.all(context.store.sandboxes.list().map((sandbox) => removeSandbox(context, sandbox)));
+      await context.network.remove();
+      await context.bridge.remove();
+      await context.cgroups.remove(context.settings.cgroupParent, { clock: context.clock });
+    }
+    this.#exits?.stop();
+    await context?.streaming.close();
+  }
+
+  #failed(what: string, error: unknown): void {
+    this.#log.error('background work failed', { what, error });
+  }
+}
+
+async function makeContext(options: {
+  settings: RuntimeContext['settings'];
+  log: Logger;
+  clock: Clock;
+  exits: ExitWatcher;
+}): Promise<RuntimeContext> {
+  const { settings, log, clock, exits } = options;
+  const paths = statePaths(settings.state);
+  const rootfs = await openSnapshots({ root: join(settings.root, 'snapshots'), images: () => images, clock });
+  const [store, images] = await Promise.all([
+    openStore(settings.root, log),
+    openImageStore({
+      root: join(settings.root, 'images'),
+      registries: settings.registries,
+      maxParallelLayers: settings.maxParallelLayers,
+      layersInUse: () => rootfs.layersInUse(),
+      log,
+      clock,
+    }),
+  ]);
+  const bridge = new BridgeNetwork({ name: settings.bridgeName, mtu: settings.mtu, log });
+  if (settings.podCidr) bridge.setRange(settings.podCidr);
+  const context: RuntimeContext = {
+    settings,
+    log,
+    clock,
+    paths,
+    store,
+    images,
+    rootfs,
+    network: selectNetwork(settings, bridge, { log, clock }),
+    bridge,
+    cgroups: openCgroups(),
+    ociRuntimes: new Map(
+      settings.runtimes.map(({ name, path }) => [name, new OciRuntime({ name, path, root: paths.ociRoot, clock })]),
+    ),
+    events: new EventHub(),
+    streaming: new StreamingServer({
+      clock,
+      handler: (stream, ...connection) => serveStream(context, stream, ...connection),
+      onError: (error) => log.debug('stream failed', { error }),
+    }),
+    kernel: probeKernel(),
+    serial: new SerialRunner(),
+    inFlight: new Map(),
+    exitWaiters: new Map(),
+    readExit: (id) => exits.read(id),
+    forgetExit: (id) => exits.forget(id),
+  };
+  return context;
+}
+
+function probeKernel(): Kernel {
+  const apparmor = '/sys/module/apparmor/parameters/enabled';
+  return {
+    apparmor: existsSync(apparmor) && readFileSync(apparmor, 'utf8').startsWith('Y'),
+    selinux: existsSync('/sys/fs/selinux/enforce'),
+    capabilities: availableCapabilities(),
+    mayLowerOomScore: mayLowerOomScore(),
+    ownOomScoreAdj: ownOomScoreAdj(),
+  };
+}

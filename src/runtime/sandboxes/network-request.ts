@@ -1,0 +1,17 @@
+import type { PodNetworkRequest } from '../network/pod-network.ts';
+import type { SandboxRecord } from '../store/sandbox-record.ts';
+
+/** What the pod network is told of a sandbox. */
+export function networkRequest(record: SandboxRecord): PodNetworkRequest {
+  const { metadata, portMappings, annotations } = record.config;
+  return {
+    sandboxId: record.id,
+    name: metadata?.name ?? '',
+    namespace: metadata?.namespace ?? '',
+    uid: metadata?.uid ?? '',
+    namespacePath: record.namespaces.network ?? '',
+    portMappings,
+    annotations,
+    ...(record.network ? { attachment: record.network } : {}),
+  };
+}

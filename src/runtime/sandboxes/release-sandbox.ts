@@ -1,0 +1,38 @@
+import { join } from 'node:path';
+import { unpinNamespace } from '../../host/namespaces/index.ts';
+import type { RuntimeContext } from '../context.ts';
+import { removeTree } from '../store/json-file.ts';
+import type { SandboxRecord } from '../store/sandbox-record.ts';
+import { networkRequest } from './network-request.ts';
+import { stopPidHolder } from './pid-holder.ts';
+import { unmountSandboxFiles } from './sandbox-files.ts';
+
+/** Gives up what a sandbox keeps while it runs: network, PID holder, namespaces, shared memory. May be called again. */
+export async function stopSandboxParts(context: RuntimeContext, record: SandboxRecord): Promise<void> {
+  const directory = context.paths.sandbox(record.id);
+  if (hasOwnNetwork(record)) await context.network.detach(networkRequest(record));
+  if (record.holder) {
+    stopPidHolder(record.holder);
+    const cgroup = join(record.cgroupParent, `holder-${record.id.slice(0, 12)}`);
+    await context.cgroups.kill(cgroup, { clock: context.clock });
+    await context.cgroups.remove(cgroup, { clock: context.clock });
+  }
+  for (const file of ['net', 'ipc', 'uts', 'pid']) unpinNamespace(join(directory, file));
+  unmountSandboxFiles(directory);
+}
+
+/** Gives up all of it, with its directory and its own cgroup. */
+export async function releaseSandbox(context: RuntimeContext, record: SandboxRecord): Promise<void> {
+  await stopSandboxParts(context, record);
+  await removeTree(context.paths.sandbox(record.id));
+  const own = join(context.settings.cgroupParent, record.id);
+  if (record.cgroupParent === own) {
+    await context.cgroups.kill(own, { clock: context.clock });
+    await context.cgroups.remove(own, { clock: context.clock });
+  }
+}
+
+/** Also true for a sandbox whose creation ended before its namespaces were noted. */
+function hasOwnNetwork(record: SandboxRecord): boolean {
+  return record.phase === 'creating' || record.namespaces.network !== undefined;
+}

@@ -1,0 +1,60 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { DNSConfig } from '../../api/cri/index.ts';
+import { calls } from '../../host/namespaces/index.ts';
+import type { SandboxMounts } from '../containers/spec/mounts.ts';
+import type { SandboxRecord } from '../store/sandbox-record.ts';
+import { hostResolvConf } from './host-resolv-conf.ts';
+
+const shmBytes = 64 * 1024 * 1024;
+
+/** Where the files are that a sandbox's containers see. */
+export function sandboxMounts(directory: string, record: SandboxRecord): SandboxMounts {
+  return {
+    resolvConf: join(directory, 'resolv.conf'),
+    hostname: join(directory, 'hostname'),
+    // With the host's IPC namespace comes the host's shared memory.
+    shm: record.namespaces.ipc ? join(directory, 'shm') : '/dev/shm',
+  };
+}
+
+/** Writes them, and mounts the sandbox's shared memory. */
+export async function writeSandboxFiles(directory: string, record: SandboxRecord): Promise<void> {
+  const files = sandboxMounts(directory, record);
+  const { dnsConfig } = record.config;
+  const [resolvConf] = await Promise.all([
+    dnsConfig && hasDns(dnsConfig) ? renderResolvConf(dnsConfig) : hostResolvConf(),
+    record.namespaces.ipc ? mkdir(files.shm, { recursive: true, mode: 0o1777 }) : undefined,
+  ]);
+  await Promise.all([
+    writeFile(files.resolvConf, resolvConf),
+    writeFile(files.hostname, `${record.config.hostname || hostname()}\n`),
+  ]);
+  const [nosuid, nodev, noexec] = [2, 4, 8];
+  if (record.namespaces.ipc)
+    calls.mount('shm', files.shm, 'tmpfs', nosuid | nodev | noexec, `mode=1777,size=${shmBytes}`);
+}
+
+/** Takes the mount away; the files go with their directory. */
+export function unmountSandboxFiles(directory: string): void {
+  const mntDetach = 2;
+  try {
+    calls.umount2(join(directory, 'shm'), mntDetach);
+  } catch (cause) {
+    const { code } = cause as { code?: string };
+    if (code !== 'EINVAL' && code !== 'ENOENT') throw cause;
+  }
+}
+
+const hasDns = ({ servers, searches, options }: DNSConfig): boolean =>
+  servers.length > 0 || searches.length > 0 || options.length > 0;
+
+/** The file that resolvers read. */
+export function renderResolvConf({ servers, searches, options }: DNSConfig): string {
+  const lines: string[] = [];
+  if (searches.length > 0) lines.push(`search ${searches.join(' ')}`);
+  for (const server of servers) lines.push(`nameserver ${server}`);
+  if (options.length > 0) lines.push(`options ${options.join(' ')}`);
+  return lines.map((line) => `${line}\n`).join('');
+}

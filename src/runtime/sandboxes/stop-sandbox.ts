@@ -1,0 +1,42 @@
+import { ContainerEventType } from '../../api/cri/index.ts';
+import { removeContainer } from '../containers/remove-container.ts';
+import { stopContainer } from '../containers/stop-container.ts';
+import type { RuntimeContext } from '../context.ts';
+import { toNanoseconds } from '../identifiers.ts';
+import type { SandboxRecord } from '../store/sandbox-record.ts';
+import { releaseSandbox, stopSandboxParts } from './release-sandbox.ts';
+
+/** Ends the containers at once and gives the network back; may be called again. */
+export function stopSandbox(context: RuntimeContext, sandbox: SandboxRecord): Promise<void> {
+  return context.serial.run(sandbox.id, async () => {
+    await stopContainers(context, sandbox);
+    const wasReady = sandbox.phase === 'ready';
+    await stopSandboxParts(context, sandbox);
+    if (!context.store.sandboxes.find(sandbox.id) || !wasReady) return;
+    await context.store.sandboxes.update(sandbox.id, { phase: 'notReady', holder: undefined });
+    publish(context, sandbox, ContainerEventType.CONTAINER_STOPPED_EVENT);
+  });
+}
+
+/** Stops and forgets a sandbox with its containers; may be called again. */
+export async function removeSandbox(context: RuntimeContext, sandbox: SandboxRecord): Promise<void> {
+  if (sandbox.phase !== 'notReady') await stopSandbox(context, sandbox);
+  await context.serial.run(sandbox.id, async () => {
+    if (!context.store.sandboxes.find(sandbox.id)) return;
+    await Promise.all(containersOf(context, sandbox).map((container) => removeContainer(context, container)));
+    await releaseSandbox(context, sandbox);
+    await context.store.sandboxes.delete(sandbox.id);
+    publish(context, sandbox, ContainerEventType.CONTAINER_DELETED_EVENT);
+  });
+}
+
+const containersOf = (context: RuntimeContext, sandbox: SandboxRecord) =>
+  context.store.containers.list().filter(({ sandboxId }) => sandboxId === sandbox.id);
+
+async function stopContainers(context: RuntimeContext, sandbox: SandboxRecord): Promise<void> {
+  await Promise.all(containersOf(context, sandbox).map((container) => stopContainer(context, container, 0)));
+}
+
+function publish(context: RuntimeContext, { id }: SandboxRecord, type: ContainerEventType): void {
+  context.events.publish({ containerId: id, sandboxId: id, type, createdAtNs: toNanoseconds(context.clock.now()) });
+}
