@@ -5,13 +5,13 @@ import type { ApiClient } from '../../client/index.ts';
 import type { Logger } from '../../log/index.ts';
 import {
   createHttpServer,
+  HttpClient,
   type HttpServer,
   type IncomingMessage,
-  refuseUpgrade,
   type ServerResponse,
   type Socket,
-  tunnelUpgrade,
 } from '../../wire/http/index.ts';
+import { refuseUpgrade, tunnelUpgrade } from '../../wire/streams/index.ts';
 import type { KubeletSettings } from '../config/settings.ts';
 import type { PodDirectory } from '../pods/ports.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
@@ -114,7 +114,9 @@ async function upgrade(
     const parts = url.pathname.split('/').filter(Boolean).map(decodeURIComponent);
     if (!['exec', 'attach', 'portForward'].includes(parts[0] ?? '')) throw new ServerError(404, '404 page not found');
     const target = await streamingUrl(parts, url, request, options.pods, options.runtime);
-    tunnelUpgrade(request, socket, head, { url: target, headers: { authorization: undefined } });
+    const runtime = new HttpClient({ baseUrl: target, keepAlive: false });
+    await tunnelUpgrade(request, socket, head, { client: runtime, path: target });
+    runtime.close();
   } catch (error) {
     const status = error instanceof ServerError ? error.status : 500;
     refuseUpgrade(socket, status, error instanceof Error ? error.message : String(error));

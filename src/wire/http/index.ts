@@ -9,4 +9,3 @@ export {
   type HttpServerOptions,
   ListenError,
 } from './http-server.ts';
-export { refuseUpgrade, tunnelUpgrade, type UpgradeTarget } from './tunnel-upgrade.ts';
