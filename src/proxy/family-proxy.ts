@@ -94,6 +94,7 @@ export class FamilyProxy {
     const now = this.#clock.monotonic();
     const due = [...this.#pending.values()].filter((change) => (this.#setAside.get(change.key) ?? 0) <= now);
     if (due.length === 0) return { applied: [], written: 0, refused: [] };
+    for (const change of due) this.#pending.delete(change.key);
     try {
       const { written } = await this.#backend.apply(due);
       for (const change of due) this.#done(change);
@@ -121,7 +122,7 @@ export class FamilyProxy {
         this.#done(change);
         result.applied.push(change);
       } catch (error) {
-        this.#setAside.set(change.key, this.#clock.monotonic() + this.#backoff.next(change.key));
+        this.#refused(change);
         result.refused.push({ change, error });
       }
     }
@@ -129,14 +130,14 @@ export class FamilyProxy {
   }
 
   #done(change: PlanChange): void {
-    if (this.#pending.get(change.key) === change) this.#pending.delete(change.key);
-    else {
-      // Changed again meanwhile: what waits now starts from what was just written.
-      const next = this.#pending.get(change.key);
-      if (next) this.#pending.set(change.key, { ...next, before: change.after });
-    }
     this.#setAside.delete(change.key);
     this.#backoff.reset(change.key);
+  }
+  /** The kernel still holds what was before: that stays the beginning of whatever is wanted now. */
+  #refused(change: PlanChange): void {
+    const { after } = this.#pending.get(change.key) ?? change;
+    this.#pending.set(change.key, { key: change.key, before: change.before, after });
+    this.#setAside.set(change.key, this.#clock.monotonic() + this.#backoff.next(change.key));
   }
 
   /** Joins a change with one of the same plan that waits: what the kernel holds stays its beginning. */
