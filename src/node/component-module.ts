@@ -20,6 +20,8 @@ export interface ComponentModule<F extends Flags = Flags> {
   /** One line for --help. */
   summary: string;
   flags: F;
+  /** Does what the options ask for once (a clean-up) and gives true, or gives false and start() is called. */
+  once?(values: FlagValues<F>, context: ComponentContext): Promise<boolean>;
   start(values: FlagValues<F>, context: ComponentContext): Promise<Component> | Component;
 }
 

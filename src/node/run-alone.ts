@@ -19,6 +19,7 @@ export async function runAlone(
     textSink((line) => process.stderr.write(line), systemClock.now),
     level,
   );
+  if (await module.once?.(values as never, { log, clock: systemClock })) return 0;
   const asked = new Promise<{ remove: boolean }>((resolve) => {
     process.on('SIGINT', () => resolve({ remove: false }));
     process.on('SIGTERM', () => resolve({ remove: false }));
