@@ -33,7 +33,8 @@ const reserved: Record<string, readonly string[]> = {
   'node:http': ['wire'],
   'node:https': ['wire'],
   'node:http2': ['wire'],
-  'node:net': ['wire'],
+  // Sockets whose descriptors come from system calls are made in host.
+  'node:net': ['wire', 'host'],
   'node:tls': ['wire'],
   'node:dgram': ['wire'],
   'node:child_process': ['host'],
@@ -44,7 +45,7 @@ const reserved: Record<string, readonly string[]> = {
 
 /** Ways to read the clock or to wait, which only src/async may use. */
 const clockPattern =
-  /\bDate\.now\(|\bnew Date\(\)|\bsetTimeout\(|\bsetInterval\(|\bperformance\.now\(|\bprocess\.hrtime\b/;
+  /\bDate\.now\(|\bnew Date\(\)|(?<![.\w])setTimeout\(|(?<![.\w])setInterval\(|\bperformance\.now\(|\bprocess\.hrtime\b/;
 
 const limits = { functionLines: 60, fileLines: 400 };
 const root = join(import.meta.dirname, '..');

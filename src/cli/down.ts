@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { systemClock } from '../async/index.ts';
 import { createLogger, textSink } from '../log/index.ts';
 import { dataDirFlag, describeFlags, type Flags, parseFlags, stopInstance } from '../node/index.ts';
-import type { Command } from './main.ts';
+import type { Command } from './command.ts';
 
 const flags = {
   ...dataDirFlag,

@@ -10,7 +10,7 @@ import {
   removeImage,
   UsageError,
 } from '../node/index.ts';
-import type { Command } from './main.ts';
+import type { Command } from './command.ts';
 
 const flags = {
   ...dataDirFlag,

@@ -1,11 +1,5 @@
 import { UsageError } from '../node/index.ts';
-
-/** A command: what `deckhand <name>` does. Each is a file in this folder, loaded only when it is called. */
-export interface Command {
-  summary: string;
-  /** Returns the exit status: 0, or 1 when it failed. Throws UsageError for status 2. */
-  run(argv: string[]): Promise<number>;
-}
+import type { Command } from './command.ts';
 
 /** Every command with one line of what it does, in the order of --help. */
 const commands: Record<string, { summary: string; load: () => Promise<{ default: Command }> }> = {

@@ -1,5 +1,5 @@
 import { describeFlags, type Flags, parseFlags, setUp } from '../node/index.ts';
-import type { Command } from './main.ts';
+import type { Command } from './command.ts';
 
 const flags = {
   tests: { type: 'boolean', help: 'also what the tests need' },

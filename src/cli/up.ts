@@ -11,7 +11,7 @@ import {
   type UpOptions,
   upFlags,
 } from '../node/index.ts';
-import type { Command } from './main.ts';
+import type { Command } from './command.ts';
 
 const flags = { ...upFlags, help: { type: 'boolean', short: 'h', help: 'show this' } } as const;
 

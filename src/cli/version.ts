@@ -1,5 +1,5 @@
 import packageJson from '../../package.json' with { type: 'json' };
-import type { Command } from './main.ts';
+import type { Command } from './command.ts';
 
 const command: Command = {
   summary: 'print the version',

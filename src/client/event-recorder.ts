@@ -37,73 +37,93 @@ const seriesMs = 10 * 60_000;
 
 /** Makes a recorder. Events are written in order, one object at a time; a failing API server loses them, not the caller. */
 export function createEventRecorder(client: ApiClient, options: EventRecorderOptions): EventRecorder {
-  const clock = options.clock ?? systemClock;
-  const known = new Map<string, Known>();
-  const runner = new SerialRunner();
-  const spam = new SpamFilter(options.burst ?? 25, clock);
-  let last: Promise<unknown> = Promise.resolve();
+  return new ApiEventRecorder(client, options);
+}
 
-  const write = async (
-    reference: ObjectReference,
-    type: string,
-    reason: string,
-    message: string,
-    key: string,
-    nowMs: number,
-  ): Promise<void> => {
-    const now = new Date(nowMs).toISOString().replace(/\.\d+Z$/, 'Z');
-    const before = known.get(key);
-    if (before && nowMs - before.at < seriesMs) {
-      before.count++;
-      before.at = nowMs;
-      try {
-        await client.patch(
-          resources.events,
-          before.name,
-          { count: before.count, lastTimestamp: now, message },
-          { namespace: before.namespace, type: 'merge' },
-        );
-        return;
-      } catch (error) {
-        if (!isNotFound(error)) throw error;
-      }
+/** One event on its way. */
+interface Note {
+  reference: ObjectReference;
+  type: 'Normal' | 'Warning';
+  reason: string;
+  message: string;
+  /** What makes two events the same. */
+  key: string;
+  atMs: number;
+}
+
+class ApiEventRecorder implements EventRecorder {
+  readonly #client: ApiClient;
+  readonly #options: EventRecorderOptions;
+  readonly #clock: Clock;
+  readonly #known = new Map<string, Known>();
+  readonly #runner = new SerialRunner();
+  readonly #spam: SpamFilter;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(client: ApiClient, options: EventRecorderOptions) {
+    this.#client = client;
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#spam = new SpamFilter(options.burst ?? 25, this.#clock);
+  }
+
+  event(about: ApiObject | ObjectReference, type: 'Normal' | 'Warning', reason: string, message: string): void {
+    const reference = toReference(about);
+    const subject = `${reference.kind}/${reference.namespace ?? ''}/${reference.name}/${reference.uid ?? ''}`;
+    if (!this.#spam.allows(subject)) return;
+    const key = [subject, reference.fieldPath ?? '', type, reason, message].join('\0');
+    const note: Note = { reference, type, reason, message: message.slice(0, 1024), key, atMs: this.#clock.now() };
+    this.#last = this.#runner
+      .run(subject, () => this.#write(note))
+      .catch((error: unknown) => this.#options.log?.debug('event lost', { reason, error }));
+  }
+
+  async flush(): Promise<void> {
+    await this.#last;
+  }
+
+  /** Counts an event up when it is known, else makes it. */
+  async #write(note: Note): Promise<void> {
+    const before = this.#known.get(note.key);
+    if (!before || note.atMs - before.at >= seriesMs) return this.#create(note);
+    before.count++;
+    before.at = note.atMs;
+    const patch = { count: before.count, lastTimestamp: seconds(note.atMs), message: note.message };
+    try {
+      await this.#client.patch(resources.events, before.name, patch, { namespace: before.namespace, type: 'merge' });
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+      await this.#create(note);
     }
-    const namespace = reference.namespace || 'default';
-    const name = `${reference.name}.${nowMs.toString(16)}${createHash('sha1').update(key).digest('hex').slice(0, 6)}`;
-    await client.create(
-      resources.events,
-      {
-        metadata: { name, namespace },
-        involvedObject: reference,
-        type,
-        reason,
-        message,
-        source: { component: options.component, ...(options.host ? { host: options.host } : {}) },
-        reportingComponent: options.component,
-        reportingInstance: options.host ?? '',
-        firstTimestamp: now,
-        lastTimestamp: now,
-        count: 1,
-      },
-      { namespace },
-    );
-    known.set(key, { name, namespace, count: 1, at: nowMs });
-    if (known.size > 4096) known.delete(known.keys().next().value!);
-  };
+  }
 
-  return {
-    event(about, type, reason, message) {
-      const reference = toReference(about);
-      const subject = `${reference.kind}/${reference.namespace ?? ''}/${reference.name}/${reference.uid ?? ''}`;
-      if (!spam.allows(subject)) return;
-      const key = [subject, reference.fieldPath ?? '', type, reason, message].join('\0');
-      const nowMs = clock.now();
-      last = runner
-        .run(subject, () => write(reference, type, reason, message.slice(0, 1024), key, nowMs))
-        .catch((error: unknown) => options.log?.debug('event lost', { reason, error }));
-    },
-    flush: async () => void (await last),
-  };
+  async #create({ reference, type, reason, message, key, atMs }: Note): Promise<void> {
+    const { component, host } = this.#options;
+    const namespace = reference.namespace || 'default';
+    const digest = createHash('sha1').update(key).digest('hex').slice(0, 6);
+    const name = `${reference.name}.${atMs.toString(16)}${digest}`;
+    const event = {
+      metadata: { name, namespace },
+      involvedObject: reference,
+      type,
+      reason,
+      message,
+      source: { component, ...(host ? { host } : {}) },
+      reportingComponent: component,
+      reportingInstance: host ?? '',
+      firstTimestamp: seconds(atMs),
+      lastTimestamp: seconds(atMs),
+      count: 1,
+    };
+    await this.#client.create(resources.events, event, { namespace });
+    this.#known.set(key, { name, namespace, count: 1, at: atMs });
+    if (this.#known.size > 4096) this.#known.delete(this.#known.keys().next().value!);
+  }
+}
+
+/** A time of the API: RFC 3339 in whole seconds. */
+function seconds(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
 /** A token bucket per object: `burst` at once, one more every five minutes. */

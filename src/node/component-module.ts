@@ -8,6 +8,9 @@ export const componentNames = ['apiserver', 'runtime', 'kubelet', 'proxy', 'sche
 /** One of {@link componentNames}. */
 export type ComponentName = (typeof componentNames)[number];
 
+/** Where a component runs. */
+export type Place = 'process' | 'thread' | 'inline';
+
 /** What every component is given. */
 export interface ComponentContext {
   log: Logger;
@@ -28,18 +31,4 @@ export interface ComponentModule<F extends Flags = Flags> {
 /** Keeps the types of a module's flags and of its values together. */
 export function defineComponent<F extends Flags>(module: ComponentModule<F>): ComponentModule<F> {
   return module;
-}
-
-/** Loads one component's module; the others' code stays on disk. */
-export async function loadComponent(name: ComponentName): Promise<ComponentModule> {
-  const loaders: Record<ComponentName, () => Promise<{ default: unknown }>> = {
-    apiserver: () => import('./components/apiserver.ts'),
-    runtime: () => import('./components/runtime.ts'),
-    kubelet: () => import('./components/kubelet.ts'),
-    proxy: () => import('./components/proxy.ts'),
-    scheduler: () => import('./components/scheduler.ts'),
-    controllers: () => import('./components/controllers.ts'),
-    dns: () => import('./components/dns.ts'),
-  };
-  return (await loaders[name]()).default as ComponentModule;
 }

@@ -1,9 +1,10 @@
-export { type ComponentModule, type ComponentName, componentNames, loadComponent } from './component-module.ts';
+export { type ComponentModule, type ComponentName, componentNames } from './component-module.ts';
 export { tellStory } from './demo/story.ts';
 export { startDetached } from './detach.ts';
 export { type DownOutcome, stopInstance } from './down.ts';
 export { describeFlags, type Flags, type FlagValues, parseFlags, UsageError } from './flags.ts';
 export { importArchive, listImages, pullImage, removeImage } from './images.ts';
+export { loadComponent } from './load-component.ts';
 export { runAlone } from './run-alone.ts';
 export { setUp } from './setup.ts';
 export { collectStatus, type StatusReport } from './status.ts';

@@ -2,11 +2,9 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Component, StopOptions } from '../async/index.ts';
 import { spawnService } from '../host/service/index.ts';
-import { type ComponentContext, type ComponentName, loadComponent } from './component-module.ts';
+import type { ComponentContext, ComponentName, Place } from './component-module.ts';
 import { parseFlags } from './flags.ts';
-
-/** Where a component runs. */
-export type Place = 'process' | 'thread' | 'inline';
+import { loadComponent } from './load-component.ts';
 
 /** A component that was started somewhere. */
 export interface Running {

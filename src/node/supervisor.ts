@@ -1,8 +1,8 @@
 import { Backoff, type Clock } from '../async/index.ts';
 import type { Logger } from '../log/index.ts';
-import type { ComponentName } from './component-module.ts';
+import type { ComponentName, Place } from './component-module.ts';
 import type { ComponentRecord } from './instance.ts';
-import { launch, type Place, type Running } from './launch.ts';
+import { launch, type Running } from './launch.ts';
 
 /** One component as the supervisor keeps it. */
 interface Kept {

@@ -1,8 +1,7 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
-import { type ComponentName, componentNames } from './component-module.ts';
+import { type ComponentName, componentNames, type Place } from './component-module.ts';
 import { type Flags, type FlagValues, UsageError } from './flags.ts';
-import type { Place } from './launch.ts';
 
 /** Where the one instance of a machine keeps its data, unless --data-dir names another. */
 export const defaultDataDirectory = '/var/lib/deckhand';

@@ -4,6 +4,7 @@
  * (admission), and which subresources are more than an object (connectors).
  */
 import type { ApiObject } from '../../api/index.ts';
+import type { IncomingMessage, Socket } from '../../wire/http/index.ts';
 
 /** Who makes a request. */
 export interface UserInfo {
@@ -152,7 +153,7 @@ export interface ConnectRequest {
   registry: Registry;
   signal: AbortSignal;
   /** Set for an upgrade (SPDY, WebSocket): the raw socket and what was read beyond the header. */
-  upgrade?: { socket: import('node:net').Socket; head: Buffer; raw: import('node:http').IncomingMessage };
+  upgrade?: { socket: Socket; head: Buffer; raw: IncomingMessage };
 }
 
 /** What a connector answers: an object (encoded as the client asked), a stream of bytes, or nothing because it took the socket. */

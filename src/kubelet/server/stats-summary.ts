@@ -1,6 +1,22 @@
 import type { PodSandboxStats } from '../../api/cri/index.ts';
 import type { ContainerUsage, NodeUsage } from './statistics.ts';
 
+const apiTime = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
+
+/** What a file system entry of the summary says; capacity is the node's. */
+function fileSystem(node: NodeUsage, nowMs: number, usedBytes: number, inodesUsed?: number): object {
+  const { availableBytes, capacityBytes, inodesFree, inodes } = node.fileSystem;
+  return {
+    time: apiTime(nowMs),
+    availableBytes,
+    capacityBytes,
+    usedBytes,
+    inodesFree,
+    inodes,
+    ...(inodesUsed === undefined ? {} : { inodesUsed }),
+  };
+}
+
 /** The Summary API (`/stats/summary`), which `kubectl top`'s metrics server and autoscalers read. */
 export function makeSummary(
   nodeName: string,
@@ -9,79 +25,69 @@ export function makeSummary(
   sandboxes: PodSandboxStats[],
   nowMs: number,
 ): object {
-  const time = (ms: number) => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
-  const fs = (usedBytes: number, inodesUsed?: number) => ({
-    time: time(nowMs),
-    availableBytes: node.fileSystem.availableBytes,
-    capacityBytes: node.fileSystem.capacityBytes,
-    usedBytes,
-    inodesFree: node.fileSystem.inodesFree,
-    inodes: node.fileSystem.inodes,
-    ...(inodesUsed === undefined ? {} : { inodesUsed }),
-  });
-  const pods = new Map<string, ContainerUsage[]>();
-  for (const usage of containers) {
-    const list = pods.get(usage.podUid);
-    if (list) list.push(usage);
-    else pods.set(usage.podUid, [usage]);
-  }
+  const time = apiTime(nowMs);
+  const pods = Map.groupBy(containers, ({ podUid }) => podUid);
+  const {
+    memoryAvailableBytes: availableBytes,
+    memoryUsageBytes: usageBytes,
+    memoryWorkingSetBytes: workingSetBytes,
+  } = node;
   return {
     node: {
       nodeName,
-      startTime: time(nowMs),
-      cpu: { time: time(nowMs), usageCoreNanoSeconds: node.cpuNanoseconds },
-      memory: {
-        time: time(nowMs),
-        availableBytes: node.memoryAvailableBytes,
-        usageBytes: node.memoryUsageBytes,
-        workingSetBytes: node.memoryWorkingSetBytes,
-      },
-      fs: fs(node.fileSystem.usedBytes, node.fileSystem.inodes - node.fileSystem.inodesFree),
+      startTime: time,
+      cpu: { time, usageCoreNanoSeconds: node.cpuNanoseconds },
+      memory: { time, availableBytes, usageBytes, workingSetBytes },
+      fs: fileSystem(node, nowMs, node.fileSystem.usedBytes, node.fileSystem.inodes - node.fileSystem.inodesFree),
     },
-    pods: [...pods].map(([podUid, list]) => {
-      const first = list[0]!;
-      const sum = (key: 'cpuNanoseconds' | 'workingSetBytes' | 'usageBytes' | 'rssBytes' | 'writableLayerBytes') =>
-        list.reduce((total, one) => total + one[key], 0);
-      const network = sandboxes.find(({ attributes }) => attributes?.metadata?.uid === podUid)?.linux?.network
-        ?.defaultInterface;
-      return {
-        podRef: { name: first.pod, namespace: first.namespace, uid: podUid },
-        startTime: time(nowMs),
-        containers: list.map((one) => ({
-          name: one.container,
-          startTime: time(nowMs),
-          cpu: {
-            time: time(one.atMs),
-            usageCoreNanoSeconds: one.cpuNanoseconds,
-            ...(one.cpuNanoCores === undefined ? {} : { usageNanoCores: one.cpuNanoCores }),
+    pods: [...pods].map(([podUid, list]) => podSummary(podUid, list, sandboxes, node, nowMs)),
+  };
+}
+
+function podSummary(
+  podUid: string,
+  list: ContainerUsage[],
+  sandboxes: PodSandboxStats[],
+  node: NodeUsage,
+  nowMs: number,
+): object {
+  const time = apiTime(nowMs);
+  const { pod: name, namespace } = list[0]!;
+  const sum = (key: 'cpuNanoseconds' | 'workingSetBytes' | 'usageBytes' | 'rssBytes' | 'writableLayerBytes') =>
+    list.reduce((total, one) => total + one[key], 0);
+  const network = sandboxes.find(({ attributes }) => attributes?.metadata?.uid === podUid)?.linux?.network
+    ?.defaultInterface;
+  return {
+    podRef: { name, namespace, uid: podUid },
+    startTime: time,
+    containers: list.map((one) => containerSummary(one, node, nowMs)),
+    cpu: { time, usageCoreNanoSeconds: sum('cpuNanoseconds') },
+    memory: { time, usageBytes: sum('usageBytes'), workingSetBytes: sum('workingSetBytes'), rssBytes: sum('rssBytes') },
+    ...(network
+      ? {
+          network: {
+            time,
+            name: network.name,
+            rxBytes: Number(network.rxBytes?.value ?? 0n),
+            txBytes: Number(network.txBytes?.value ?? 0n),
           },
-          memory: {
-            time: time(one.atMs),
-            usageBytes: one.usageBytes,
-            workingSetBytes: one.workingSetBytes,
-            rssBytes: one.rssBytes,
-          },
-          rootfs: fs(one.writableLayerBytes, one.writableLayerInodes),
-        })),
-        cpu: { time: time(nowMs), usageCoreNanoSeconds: sum('cpuNanoseconds') },
-        memory: {
-          time: time(nowMs),
-          usageBytes: sum('usageBytes'),
-          workingSetBytes: sum('workingSetBytes'),
-          rssBytes: sum('rssBytes'),
-        },
-        ...(network
-          ? {
-              network: {
-                time: time(nowMs),
-                name: network.name,
-                rxBytes: Number(network.rxBytes?.value ?? 0n),
-                txBytes: Number(network.txBytes?.value ?? 0n),
-              },
-            }
-          : {}),
-        'ephemeral-storage': fs(sum('writableLayerBytes')),
-      };
-    }),
+        }
+      : {}),
+    'ephemeral-storage': fileSystem(node, nowMs, sum('writableLayerBytes')),
+  };
+}
+
+function containerSummary(one: ContainerUsage, node: NodeUsage, nowMs: number): object {
+  const time = apiTime(one.atMs);
+  return {
+    name: one.container,
+    startTime: apiTime(nowMs),
+    cpu: {
+      time,
+      usageCoreNanoSeconds: one.cpuNanoseconds,
+      ...(one.cpuNanoCores === undefined ? {} : { usageNanoCores: one.cpuNanoCores }),
+    },
+    memory: { time, usageBytes: one.usageBytes, workingSetBytes: one.workingSetBytes, rssBytes: one.rssBytes },
+    rootfs: fileSystem(node, nowMs, one.writableLayerBytes, one.writableLayerInodes),
   };
 }
