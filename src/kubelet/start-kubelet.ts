@@ -12,7 +12,7 @@ import { startNodeReporter } from './node/index.ts';
 import { KubeletPodDirectory } from './pods/pod-directory.ts';
 import { PodEvents } from './pods/pod-events.ts';
 import { PodManager } from './pods/pod-manager.ts';
-import type { NodeReporter } from './pods/ports.ts';
+import type { NodeReporter, PodTimeline } from './pods/ports.ts';
 import { RuntimeCache } from './pods/runtime-cache.ts';
 import { connectRuntime, isUnavailable, type RuntimeClient } from './pods/runtime-client.ts';
 import { RuntimeWatch } from './pods/runtime-watch.ts';
@@ -34,11 +34,17 @@ export interface KubeletContext {
 }
 
 /** Starts a kubelet. @throws ConfigurationError for a configuration that cannot be used */
-export function startKubelet(config: KubeletConfig, context: KubeletContext): Component {
+export function startKubelet(config: KubeletConfig, context: KubeletContext): KubeletComponent {
   return new Kubelet(config, context);
 }
 
-class Kubelet implements Component {
+/** A running kubelet. */
+export interface KubeletComponent extends Component {
+  /** Where the time of each pod's start went, oldest first. */
+  timelines(): PodTimeline[];
+}
+
+class Kubelet implements KubeletComponent {
   readonly ready: Promise<void>;
   readonly #config: KubeletConfig;
   readonly #settings: KubeletSettings;
@@ -75,6 +81,11 @@ class Kubelet implements Component {
     await watch.start();
     await sources.start(this.#end.signal);
     await node.ready;
+  }
+
+  /** Where the time of each pod's start went, oldest first. */
+  timelines(): PodTimeline[] {
+    return this.#parts?.directory.timelines() ?? [];
   }
 
   stop(options: StopOptions = {}): Promise<void> {

@@ -36,13 +36,25 @@ export function statusPatch(known: PodStatus | undefined, desired: PodStatus): R
       patch[field] = [...(after as object[]), { $patch: 'replace' }];
     } else patch[field] = after;
   }
-  const conditions = (desired.conditions ?? []).filter((one) => isOwn(one) && !sameCondition(known, one));
+  const conditions = (desired.conditions ?? [])
+    .filter((one) => isOwn(one) && !sameCondition(known, one))
+    .map((one) => withoutOld(known, one));
   if (conditions.length > 0) patch['conditions'] = conditions;
   return Object.keys(patch).length > 0 ? patch : undefined;
 }
 
 function isOwn({ type }: PodCondition): boolean {
   return (ownConditions as readonly string[]).includes(type);
+}
+
+/** A merge keeps what it is not told of: a reason or message that is over has to be taken away. */
+function withoutOld(known: PodStatus | undefined, condition: PodCondition): object {
+  const before = known?.conditions?.find(({ type }) => type === condition.type);
+  return {
+    ...(before?.reason ? { reason: null } : {}),
+    ...(before?.message ? { message: null } : {}),
+    ...condition,
+  };
 }
 
 function sameCondition(known: PodStatus | undefined, condition: PodCondition): boolean {

@@ -20,6 +20,8 @@ interface Entry {
   writing: boolean;
   /** The object is not there any more: nothing to write. */
   gone: boolean;
+  /** The patch that was last taken: when the same is still wanted then, the API does not take it. */
+  taken: string;
   retryAt: number;
   waiters: (() => void)[];
 }
@@ -69,6 +71,7 @@ export class StatusWriter {
     if (!isNewer(resourceVersion, entry.resourceVersion)) return;
     entry.resourceVersion = resourceVersion;
     entry.known = pod.status ?? {};
+    entry.taken = '';
     this.#write(entry);
   }
 
@@ -107,6 +110,7 @@ export class StatusWriter {
       resourceVersion: '',
       writing: false,
       gone: false,
+      taken: '',
       retryAt: 0,
       waiters: [],
     };
@@ -115,12 +119,18 @@ export class StatusWriter {
   }
 
   #isWritten(entry: Entry): boolean {
-    return entry.gone || this.#stopped || (!entry.writing && statusPatch(entry.known, entry.desired) === undefined);
+    return entry.gone || this.#stopped || (!entry.writing && this.#patchOf(entry) === undefined);
+  }
+
+  /** What is to be sent; nothing when the API has just taken the very same without effect (it drops what it does not know). */
+  #patchOf(entry: Entry): Record<string, unknown> | undefined {
+    const patch = statusPatch(entry.known, entry.desired);
+    return patch && JSON.stringify(patch) !== entry.taken ? patch : undefined;
   }
 
   #write(entry: Entry): void {
     if (entry.writing || this.#stopped || entry.gone) return;
-    const patch = statusPatch(entry.known, entry.desired);
+    const patch = this.#patchOf(entry);
     if (!patch) return this.#settle(entry);
     if (this.#clock.monotonic() < entry.retryAt) return;
     entry.writing = true;
@@ -140,6 +150,7 @@ export class StatusWriter {
       entry.resourceVersion = pod.metadata.resourceVersion ?? entry.resourceVersion;
       this.#backoff.reset(uid);
       entry.writing = false;
+      entry.taken = JSON.stringify(status);
       this.#onWritten(uid, entry.known);
     } catch (error) {
       entry.writing = false;
