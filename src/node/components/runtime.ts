@@ -51,10 +51,11 @@ export default defineComponent({
     const configuration = values.config
       ? readRuntimeConfiguration(values.config, await readConfiguration(values.config))
       : {};
-    return startRuntime(
+    const runtime = startRuntime(
       { ...configuration, listen: values.listen, root: values.root, state: values.state, podCidr: values['pod-cidr'] },
       context,
     );
+    return withAdmin(runtime, adminSocket(dirname(values.root)), context.log);
   },
 });
 
