@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  clusterCidr,
+  objectsOf,
+  type PacketCase,
+  packetCases,
+  targetOf,
+} from '../../src/proxy/testing/packet-cases.ts';
+import { createProxyNetwork, ProxyDriver, type ProxyNetwork } from '../support/proxy-network.ts';
+
+/** Connections per case: with three endpoints one of them is missed once in some hundred thousand cases. */
+const attempts = 30;
+
+test('packets go where the plan says', { timeout: 300_000 }, async (t) => {
+  await using network = await createProxyNetwork();
+  const sctp = await hasSctp(network);
+  for (const mode of ['nftables', 'iptables'] as const)
+    await t.test(mode, async (t) => {
+      await using proxy = new ProxyDriver(network.node, {
+        mode,
+        detectLocal: { kind: 'cidr', cidrs: [clusterCidr] },
+      });
+      for (const [index, one] of packetCases.entries()) {
+        const { service, slice } = objectsOf(one, index);
+        proxy.send({ service });
+        proxy.send({ slice });
+      }
+      await proxy.ask({ start: true });
+      await t.test('cases', { concurrency: 3 }, async (t) => {
+        const all = packetCases.map((one, index) =>
+          t.test(one.name, { skip: one.protocol === 'SCTP' && !sctp && 'the kernel has no SCTP' }, () =>
+            check(network, one, index),
+          ),
+        );
+        await Promise.all(all);
+      });
+      await checkUnusedPort(network);
+      await proxy.ask({ stop: true, remove: true });
+      await checkClean(network);
+    });
+});
+
+async function check(network: ProxyNetwork, one: PacketCase, index: number): Promise<void> {
+  const { address, port } = targetOf(one, index, network.addresses.get('node')!);
+  const { outcome } = one;
+  const times = typeof outcome === 'string' ? 1 : outcome.to.length > 1 ? attempts : 2;
+  const { answers, failures } = await call(network, one.from, one.protocol, address, port, times);
+  const said = `${answers.map(([name, peer]) => `${name} ${peer}`)} ${failures}`;
+  if (outcome === 'reject') return assert.match(failures, /refused/i, said);
+  if (outcome === 'drop') return assert.ok(answers.length === 0 && !/refused/i.test(failures), said);
+  assert.equal(answers.length, times, said);
+  const names = new Set(answers.map(([name]) => name));
+  if (outcome.sticky) assert.ok(names.size === 1 && outcome.to.includes(answers[0]![0] as never), said);
+  else assert.deepEqual([...names].sort(), [...outcome.to].sort(), said);
+  // The node's own packets have one of its addresses with and without masquerading.
+  if (one.from === 'node') return;
+  const own = network.addresses.get(one.from);
+  for (const [, peer] of answers) assert.equal(peer !== own, outcome.masquerade, said);
+}
+
+/** Connects several times; gives the endpoints' answers (name, address that called) and what went wrong. */
+async function call(
+  network: ProxyNetwork,
+  from: string,
+  protocol: string,
+  address: string,
+  port: number,
+  times: number,
+) {
+  const namespace = from === 'node' ? network.node : network.hosts.get(from)!;
+  const client =
+    protocol === 'UDP'
+      ? `echo hello | socat -T0.3 -t0.15 - UDP:${address}:${port}`
+      : `socat -t3 - ${protocol}:${address}:${port},connect-timeout=1 </dev/null`;
+  const script = `for i in $(seq ${times}); do ${client} & [ $((i % 6)) = 0 ] && wait; done; wait`;
+  const { stdout, stderr } = await namespace.run(['sh', '-c', script]);
+  const answers = stdout.split('\n').flatMap((line): [string, string][] => {
+    const [name, peer] = line.split(' ');
+    return name && peer ? [[name, peer]] : [];
+  });
+  return { answers, failures: stderr };
+}
+
+/** nftables answers for a port of a cluster IP that no Service has; and no mode answers a ping. */
+async function checkUnusedPort(network: ProxyNetwork): Promise<void> {
+  const one = packetCases[0]!;
+  const { address } = targetOf(one, 0, '');
+  const { answers } = await call(network, 'client', 'TCP', address, 81, 1);
+  assert.equal(answers.length, 0);
+  const ping = await network.hosts.get('client')!.run(['busybox', 'ping', '-c', '1', '-W', '1', address]);
+  assert.notEqual(ping.status, 0);
+}
+
+/** After stop({ remove: true }) no rule and no route of ours is left. */
+async function checkClean(network: ProxyNetwork): Promise<void> {
+  assert.doesNotMatch(await network.node.output(['nft', 'list', 'tables']), /deckhand/);
+  assert.doesNotMatch(await network.node.output(['iptables-save']), /KUBE/);
+  assert.doesNotMatch(await network.node.output(['ip', 'route']), /10\.96\./);
+}
+
+async function hasSctp(network: ProxyNetwork): Promise<boolean> {
+  const { stdout } = await network.hosts.get('p1')!.run(['sh', '-c', 'socat -t1 - SCTP:127.0.0.1:8080 </dev/null']);
+  return stdout.includes('p1');
+}
