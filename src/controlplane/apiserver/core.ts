@@ -24,6 +24,10 @@ export interface Caller {
   options: Record<string, unknown>;
   /** Past admission and validation: the server itself. */
   internal?: boolean;
+  /** The write has put the managedFields in order itself. */
+  tracksFields?: boolean;
+  /** The managedFields of an object that is created by being applied. */
+  managedFields?: object[];
 }
 
 /** The time as metadata carries it: RFC 3339, whole seconds. */

@@ -8,9 +8,10 @@ import { connectorOf, handleConnect } from './connect.ts';
 import { handleDelete, handleDeleteCollection } from './delete-verbs.ts';
 import type { Exchange } from './exchange.ts';
 import { listObjects } from './list.ts';
+import { handlePatch } from './patch-verb.ts';
 import { noSuchPath } from './request-target.ts';
 import { parseSelection } from './selection.ts';
-import { handleCreate, handleGet, handlePatch, handleUpdate } from './write-verbs.ts';
+import { handleCreate, handleGet, handleUpdate } from './write-verbs.ts';
 
 /** Subresources that are the object itself, seen through a window. */
 const objectSubresources = new Set(['status', 'scale', 'finalize', 'approval', 'ephemeralcontainers', 'resize']);

@@ -1,13 +1,12 @@
 import { deepCopy } from '../../../api/patch/index.ts';
 import { objectOf } from '../../store/index.ts';
-import { fromStorage, toStorage } from '../objects/conversion.ts';
+import { toStorage } from '../objects/conversion.ts';
 import { createObject } from '../objects/create.ts';
 import { scaleOf, withScale } from '../objects/scale.ts';
 import { type UpdateRequest, updateObject } from '../objects/update.ts';
-import { notFound, StatusError } from '../status-error.ts';
+import { notFound } from '../status-error.ts';
 import { type BodyExpectation, checkBody, expectationOf, fieldValidationOf, parseBody } from './decode-body.ts';
 import { callerOf, type Exchange } from './exchange.ts';
-import { applyPatch, type ParsedPatch, parsePatch } from './patch.ts';
 import { mediaType, readBody } from './read-body.ts';
 import { addWarnings, sendStored, sendValue } from './respond.ts';
 
@@ -27,7 +26,8 @@ const scaleExpectation: BodyExpectation = {
   typeName: 'autoscaling.v1.Scale',
 };
 
-function expectationFor({ target }: Exchange): BodyExpectation {
+/** What the body of a request to the target holds. */
+export function expectationFor({ target }: Exchange): BodyExpectation {
   return target.subresource === 'scale' ? scaleExpectation : expectationOf(target.info);
 }
 
@@ -70,7 +70,7 @@ export async function handleUpdate(exchange: Exchange): Promise<void> {
 }
 
 /** Changes an object, or its scale, and answers with what became of it. */
-async function runUpdate(exchange: Exchange, update: Pick<UpdateRequest, 'caller' | 'change'>): Promise<void> {
+export async function runUpdate(exchange: Exchange, update: Pick<UpdateRequest, 'caller' | 'change'>): Promise<void> {
   const { core, target, response, encoding } = exchange;
   const { info, namespace, name, subresource } = target;
   const scale = subresource === 'scale';
@@ -88,26 +88,6 @@ async function runUpdate(exchange: Exchange, update: Pick<UpdateRequest, 'caller
   else await sendStored(core, response, 200, info, stored, encoding);
 }
 
-/** PATCH of an object or a subresource that is an object. */
-export async function handlePatch(exchange: Exchange): Promise<void> {
-  const { request, url } = exchange;
-  const patch = await parsePatch(await readBody(request), mediaType(request));
-  if (patch.kind === 'apply') {
-    const { handleApply } = await import('./apply.ts');
-    return handleApply(exchange, patch);
-  }
-  const validation = fieldValidationOf(url.searchParams);
-  const expected = expectationFor(exchange);
-  let warnings: string[] = [];
-  const change = (current: any) => {
-    const object = applyPatch(patch, current, expected.typeName);
-    warnings = checkBody({ object, duplicates: [], binary: false }, expected, validation);
-    addWarnings(exchange.response, warnings);
-    return object;
-  };
-  await runUpdate(exchange, { caller: callerOf(exchange, { patch: true }), change });
-}
-
 /** GET of one object or of a subresource that is an object. */
 export async function handleGet(exchange: Exchange): Promise<void> {
   const { core, target, response, encoding } = exchange;
@@ -116,16 +96,4 @@ export async function handleGet(exchange: Exchange): Promise<void> {
   if (!stored) throw notFound(info.group, info.plural, name);
   if (subresource === 'scale') return sendValue(response, 200, scaleOf(objectOf(stored)), encoding);
   await sendStored(core, response, 200, info, stored, encoding);
-}
-
-/** The current object in the version of the request, for those that need it whole. */
-export function currentOf(exchange: Exchange): any {
-  const { core, target } = exchange;
-  const stored = core.store.getHead(target.info.storage.key, target.namespace, target.name);
-  return stored && fromStorage(target.info, JSON.parse(stored.bytes.toString()));
-}
-
-/** For patches that nothing can be done with. */
-export function unsupportedPatch(patch: ParsedPatch): StatusError {
-  return new StatusError(415, 'UnsupportedMediaType', `${patch.kind} patches are not supported here`);
 }

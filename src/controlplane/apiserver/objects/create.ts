@@ -35,6 +35,7 @@ export async function createObject(
   object.kind = storage.kind;
   fillNewMetadata(core, info, namespace, object);
   const { metadata } = object;
+  if (caller.managedFields) metadata.managedFields = caller.managedFields;
   if (!generated && core.store.getHead(storage.key, namespace, metadata.name)) throw alreadyExists(info, metadata.name);
   rules?.setDefaults?.(object);
   const request = admissionRequest(core, caller, 'CREATE', info, '', namespace, metadata.name, { object });

@@ -39,28 +39,7 @@ export function createRegistry(core: () => Core): Registry {
       const namespace = info.namespaced ? (object.metadata.namespace ?? 'default') : '';
       return objectOf(await createObject(core(), info, namespace, structuredClone(object), internal));
     },
-    async update<T extends ApiObject>(
-      resource: string,
-      namespace: string,
-      name: string,
-      change: (object: T) => T | undefined,
-    ): Promise<T | undefined> {
-      const info = infoOf(resource);
-      const request = {
-        info,
-        namespace: info.namespaced ? namespace : '',
-        name,
-        subresource: '*',
-        caller: internal,
-        change: (current: T) => change(current) ?? current,
-      };
-      try {
-        return objectOf(await updateObject(core(), request));
-      } catch (error) {
-        if (error instanceof StatusError && error.code === 404) return undefined;
-        throw error;
-      }
-    },
+    update: (resource, namespace, name, change) => updateInternally(core(), infoOf(resource), namespace, name, change),
     async delete(resource, namespace, name, options = {}): Promise<void> {
       const info = infoOf(resource);
       const request = { info, namespace: info.namespaced ? namespace : '', name, caller: internal, ...options };
@@ -78,4 +57,27 @@ export function createRegistry(core: () => Core): Registry {
         });
     },
   };
+}
+
+async function updateInternally<T extends ApiObject>(
+  core: Core,
+  info: ResourceInfo,
+  namespace: string,
+  name: string,
+  change: (object: T) => T | undefined,
+): Promise<T | undefined> {
+  const request = {
+    info,
+    namespace: info.namespaced ? namespace : '',
+    name,
+    subresource: '*',
+    caller: internal,
+    change: (current: T) => change(current) ?? current,
+  };
+  try {
+    return objectOf(await updateObject(core, request));
+  } catch (error) {
+    if (error instanceof StatusError && error.code === 404) return undefined;
+    throw error;
+  }
 }

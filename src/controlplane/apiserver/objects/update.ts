@@ -7,6 +7,7 @@ import { invalid, notFound } from '../status-error.ts';
 import { fromStorage, toStorage } from './conversion.ts';
 import { draftOf } from './create.ts';
 import { badRequest, conflict, modified } from './errors.ts';
+import { trackUpdate } from './managed-fields.ts';
 import {
   admissionRequest,
   admit,
@@ -149,6 +150,9 @@ async function tryUpdate(
   await admit(core, caller, admission, 'validate');
   if (hasGeneration(core, info)) {
     next.metadata.generation = (old.metadata.generation ?? 0) + (specChanged(next, old) ? 1 : 0);
+  }
+  if (next.metadata.managedFields && !caller.tracksFields) {
+    trackUpdate(next, old, info.storage.typeName, caller.fieldManager, subresource, core.clock.now());
   }
   next.metadata.resourceVersion = old.metadata.resourceVersion;
   const ended = isEnded(info, next);
