@@ -7,6 +7,8 @@ export {
   startApiServer,
 } from './apiserver/index.ts';
 export { type ControllersConfig, controllerNames, Informers, startControllers } from './controllers/index.ts';
+export { type Dns, type DnsConfig, parseResolvConf, startDns, type Upstream } from './dns/index.ts';
+export { createExtensions, type ExtensionsConfig } from './extensions.ts';
 export {
   type ApiServerPki,
   ensurePki,

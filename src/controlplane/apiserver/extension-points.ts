@@ -149,6 +149,8 @@ export interface ConnectRequest {
   user: UserInfo;
   /** The decoded body of a create (JSON or protobuf), if it has one. */
   body?: any;
+  /** The body as it came, where it is no object of the API (proxy). */
+  input?: AsyncIterable<Uint8Array>;
   dryRun: boolean;
   registry: Registry;
   signal: AbortSignal;

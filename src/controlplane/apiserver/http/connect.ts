@@ -59,7 +59,7 @@ export async function handleConnect(
     dryRun: caller.dryRun,
     registry: core.registry,
     signal: abort.signal,
-    ...(body === undefined ? {} : { body }),
+    ...(body === undefined ? (upgrade ? {} : { input: request }) : { body }),
     ...(upgrade ? { upgrade: { ...upgrade, raw: request } } : {}),
   };
   const answer = await connector(connect);

@@ -1,0 +1,31 @@
+import type { AdmissionPlugin } from '../apiserver/extension-points.ts';
+import { limitRanger } from './limit-ranger.ts';
+import { namespaceLifecycle } from './namespace-lifecycle.ts';
+import { nodeRestriction } from './node-restriction.ts';
+import {
+  defaultStorageClass,
+  defaultTolerationSeconds,
+  priority,
+  runtimeClass,
+  taintNodesByCondition,
+} from './pod-defaults.ts';
+import { podSecurity } from './pod-security.ts';
+import { resourceQuota } from './resource-quota.ts';
+import { serviceAccount } from './service-account.ts';
+
+/** What the cluster adds to requests or refuses, in the order in which it is asked; quotas are counted last. */
+export function createAdmission(): AdmissionPlugin[] {
+  return [
+    namespaceLifecycle,
+    nodeRestriction,
+    taintNodesByCondition,
+    podSecurity,
+    limitRanger,
+    serviceAccount,
+    priority,
+    defaultTolerationSeconds,
+    runtimeClass,
+    defaultStorageClass,
+    resourceQuota(),
+  ];
+}

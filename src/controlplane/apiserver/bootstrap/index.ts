@@ -1,0 +1,1 @@
+export { type BootstrapOptions, bootstrapCluster } from './bootstrap.ts';
