@@ -49,6 +49,7 @@ export interface PodRecord {
   retryAt: Map<string, number>;
   prepared?: PreparedPod;
   preparing?: Promise<PreparedPod>;
+  preparingBase?: Promise<Omit<PreparedPod, 'volumes'>>;
   sandboxConfig?: MessageInitShape<typeof PodSandboxConfigSchema>;
   /** Images that are looked for while the sandbox is being made; taken once. */
   images: Map<string, Promise<PresentImage>>;

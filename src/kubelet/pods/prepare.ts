@@ -40,7 +40,14 @@ async function prepare(kit: PodKit, record: PodRecord): Promise<PreparedPod> {
 }
 
 /** The part that the sandbox needs: directories and cgroup. */
-export async function prepareBase(kit: PodKit, record: PodRecord): Promise<Omit<PreparedPod, 'volumes'>> {
+export function prepareBase(kit: PodKit, record: PodRecord): Promise<Omit<PreparedPod, 'volumes'>> {
+  record.preparingBase ??= makeBase(kit, record).finally(() => {
+    record.preparingBase = undefined;
+  });
+  return record.preparingBase;
+}
+
+async function makeBase(kit: PodKit, record: PodRecord): Promise<Omit<PreparedPod, 'volumes'>> {
   const { pod } = record;
   const { uid = '', namespace = '', name = '' } = pod.metadata;
   const { rootDirectory, podLogsDirectory } = kit.settings;

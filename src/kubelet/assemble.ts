@@ -1,0 +1,187 @@
+import { quantityMilli, quantityValue } from '../api/index.ts';
+import { Backoff, type Clock } from '../async/index.ts';
+import { type ApiClient, createEventRecorder, type EventRecorder } from '../client/index.ts';
+import type { Logger } from '../log/index.ts';
+import { admitPod } from './admission/admit-pod.ts';
+import type { KubeletSettings } from './config/settings.ts';
+import { ImagePuller } from './images/image-puller.ts';
+import { startNodeReporter } from './node/index.ts';
+import { KubeletPodDirectory } from './pods/pod-directory.ts';
+import { PodEvents } from './pods/pod-events.ts';
+import { PodManager, type PodManagerOptions } from './pods/pod-manager.ts';
+import type { NodeReporter } from './pods/ports.ts';
+import { RuntimeCache } from './pods/runtime-cache.ts';
+import type { RuntimeClient } from './pods/runtime-client.ts';
+import { RuntimeWatch } from './pods/runtime-watch.ts';
+import { Timelines } from './pods/timeline.ts';
+import { ProbeManager } from './probes/probe-manager.ts';
+import { createPodCgroups, type MachineCapacity, readMachineCapacity } from './resources/index.ts';
+import { createObjectReader } from './sources/object-reader.ts';
+import { PodSources } from './sources/pod-sources.ts';
+import { StatusWriter } from './status/status-writer.ts';
+import { createPodVolumes } from './volumes/index.ts';
+
+/** The version of Kubernetes whose behaviour this kubelet has. */
+export const kubeletVersion = 'v1.36.2';
+
+/** What the parts are made from. */
+export interface Ground {
+  settings: KubeletSettings;
+  api: ApiClient | undefined;
+  client: RuntimeClient;
+  /** What the runtime says about itself. */
+  runtime: { name: string; cgroupDriver: 'cgroupfs' | 'systemd' | undefined };
+  signal: AbortSignal;
+  log: Logger;
+  clock: Clock;
+}
+
+/** The parts of a kubelet that startKubelet starts and stops. */
+export type Parts = ReturnType<typeof assemble>;
+
+/** A view of the runtime that has not been renewed for this long makes the node NotReady, milliseconds. */
+const staleViewMs = 180_000;
+
+/** Puts the parts together; none has begun to work but the node reporter. */
+export function assemble(ground: Ground) {
+  const { settings, api, client, runtime, signal, log, clock } = ground;
+  const recorder = api && createEventRecorder(api, { component: 'kubelet', host: settings.nodeName, log, clock });
+  const events = new PodEvents(recorder, log);
+  const capacity = readMachineCapacity(settings.rootDirectory);
+  const cache: RuntimeCache = new RuntimeCache(client, clock, (uid, one) => manager.runtimeChanged(uid, one));
+  const node = makeNode(ground, capacity, cache, recorder);
+  const volumes = createPodVolumes({ root: settings.rootDirectory, client: api, node: () => node.node(), log, clock });
+  const cgroups = makeCgroups(ground, capacity, node);
+  const objects = createObjectReader(api, { clock, log, signal });
+  const probes: ProbeManager = new ProbeManager({
+    client,
+    cache: () => cache,
+    events,
+    clock,
+    hostIps: () => node.hostIps(),
+    onChange: (uid) => manager.runtimeChanged(uid),
+  });
+  const timelines = new Timelines(clock);
+  const status = new StatusWriter({ client: api, clock, log });
+  const images = makeImages(ground, events, objects.secret);
+  const options: PodManagerOptions = {
+    kit: {
+      ...{ settings, client, cache, volumes, cgroups, node, images, objects, probes, events, timelines, log, clock },
+      memoryCapacity: capacity.memoryBytes,
+      ...makeBackoffs(ground),
+    },
+    client: api,
+    status,
+    admit: (pod, others) => admitPod(pod, others, { node: node.node(), ...admissionSettings(settings) }),
+    runtimeName: () => runtime.name,
+    onContainer: (uid) => directory.changed(uid),
+    onForgotten: (name) => sources.podForgotten(name),
+  };
+  const manager: PodManager = new PodManager(options);
+  const directory: KubeletPodDirectory = new KubeletPodDirectory({
+    settings,
+    cache,
+    records: () => manager.records(),
+    timelines: () => timelines.list(),
+    probeCounts: () => probes.counts(),
+  });
+  const nodeUid = () => node.node()?.metadata.uid;
+  const sources: PodSources = new PodSources({ settings, client: api, manager, status, nodeUid, clock, log });
+  const housekeeping = (): void => cleanUp({ sources, manager, cache, volumes, cgroups, log });
+  const watch = new RuntimeWatch({ client, cache, clock, log, onRelist: housekeeping });
+  return { watch, sources, node, manager, probes, status, volumes, directory, cache, housekeeping };
+}
+
+function makeNode(
+  { settings, api, client, log, clock }: Ground,
+  capacity: MachineCapacity,
+  cache: RuntimeCache,
+  events: EventRecorder | undefined,
+): NodeReporter {
+  const podLifecycleProblem = (): string | undefined => {
+    if (cache.ageMs <= staleViewMs) return undefined;
+    const seconds = Math.round(cache.ageMs / 1000);
+    return `PLEG is not healthy: pleg was last seen active ${seconds}s ago; threshold is 3m0s`;
+  };
+  return startNodeReporter({
+    settings,
+    client: api,
+    runtime: client,
+    capacity,
+    inputs: { podLifecycleProblem, volumesInUse: () => [] },
+    events,
+    kubeletVersion,
+    log,
+    clock,
+  });
+}
+
+function makeCgroups({ settings, runtime, log, clock }: Ground, capacity: MachineCapacity, node: NodeReporter) {
+  const { configuration } = settings;
+  const allocatable = (node.node()?.status?.allocatable ?? {}) as Record<string, string>;
+  return createPodCgroups({
+    cgroupRoot: configuration.cgroupRoot || '/',
+    driver: runtime.cgroupDriver ?? (configuration.cgroupDriver as 'cgroupfs' | 'systemd'),
+    cpuQuota: configuration.cpuCFSQuota,
+    cpuQuotaPeriodUs: settings.cpuQuotaPeriodUs,
+    podPidsLimit: configuration.podPidsLimit,
+    allocatable: {
+      cpuMilli: quantityMilli(allocatable['cpu'] ?? `${capacity.cpuMilli}m`),
+      memoryBytes: quantityValue(allocatable['memory'] ?? String(capacity.memoryBytes)),
+    },
+    log,
+    clock,
+  });
+}
+
+function makeImages(
+  { settings, client, clock }: Ground,
+  events: PodEvents,
+  secret: ReturnType<typeof createObjectReader>['secret'],
+): ImagePuller {
+  const { serializeImagePulls, maxParallelImagePulls, registryPullQPS, registryBurst } = settings.configuration;
+  const maximumParallel = serializeImagePulls ? 1 : maxParallelImagePulls;
+  return new ImagePuller({
+    client,
+    clock,
+    events,
+    ...(maximumParallel ? { maximumParallel } : {}),
+    pullsPerSecond: registryPullQPS,
+    burst: registryBurst,
+    rootDirectory: settings.rootDirectory,
+    secret,
+  });
+}
+
+function makeBackoffs({ settings: { crashLoopMaximumMs }, clock }: Ground) {
+  const initialMs = Math.min(10_000, crashLoopMaximumMs);
+  return {
+    crashBackoff: new Backoff({ initialMs, maximumMs: crashLoopMaximumMs, resetAfterMs: 600_000 }, clock),
+    retryBackoff: new Backoff({ initialMs: 500, maximumMs: 15_000 }, clock),
+  };
+}
+
+function admissionSettings({ configuration }: KubeletSettings) {
+  const { maxPods, allowedUnsafeSysctls } = configuration;
+  return { maxPods, allowedUnsafeSysctls };
+}
+
+/** After each relist: ends and removes what belongs to no pod, once all pods are known. */
+function cleanUp({
+  sources,
+  manager,
+  cache,
+  volumes,
+  cgroups,
+  log,
+}: Pick<Parts, 'sources' | 'manager' | 'cache' | 'volumes'> & {
+  cgroups: ReturnType<typeof makeCgroups>;
+  log: Logger;
+}): void {
+  if (!sources.isReady) return;
+  manager.removeOrphans();
+  const known = new Set([...manager.records().map(({ pod }) => pod.metadata.uid), ...cache.podUids()]);
+  void Promise.all([volumes.collect(known), cgroups.collect(known)]).catch((error: unknown) => {
+    log.warn('cannot clean up after pods that have gone', { error });
+  });
+}
