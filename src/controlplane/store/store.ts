@@ -196,7 +196,7 @@ export class Store {
       const { revision, namespace, name } = row;
       const stored: Stored = { namespace, name, revision, bytes: row.value };
       const before = this.get(row.resource, namespace, name);
-      this.#revision = revision;
+      this.#revision = Math.max(this.#revision, revision);
       if (revision > compacted) this.#apply(row, stored, before);
       else if (!row.deleted) this.collection(row.resource).restore(stored);
     }

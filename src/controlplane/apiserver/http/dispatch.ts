@@ -45,12 +45,7 @@ export async function authorize(exchange: Exchange): Promise<void> {
     : ' at the cluster scope';
   const who = JSON.stringify(exchange.user.username);
   const what = `cannot ${exchange.verb} resource ${JSON.stringify(resource)} in API group ${JSON.stringify(info.group)}${where}`;
-  const why = /^.* is forbidden: /.test(reason) ? reason.replace(/^.*? is forbidden: /, '') : `User ${who} ${what}`;
-  throw forbidden(
-    info,
-    name,
-    reason && why.startsWith('User') && !reason.includes('User ') ? `${why}: ${reason}` : why,
-  );
+  throw forbidden(info, name, `User ${who} ${what}${reason ? `: ${reason}` : ''}`);
 }
 
 /** Serves a request for a resource that is allowed. */
