@@ -63,11 +63,12 @@ export function assemble(ground: Ground) {
   });
   const timelines = new Timelines(clock);
   const status = new StatusWriter({ client: api, clock, log });
-  const images = makeImages(ground, events, objects.secret);
+  const images = makeImages(ground, events, objects.secret, () => node.changed());
   const options: PodManagerOptions = {
     kit: {
       ...{ settings, client, cache, volumes, cgroups, node, images, objects, probes, events, timelines, log, clock },
       memoryCapacity: capacity.memoryBytes,
+      containerStarted: (id, sandboxId) => watch.started(id, sandboxId),
       ...makeBackoffs(ground),
     },
     client: api,
@@ -88,7 +89,7 @@ export function assemble(ground: Ground) {
   const nodeUid = () => node.node()?.metadata.uid;
   const sources: PodSources = new PodSources({ settings, client: api, manager, status, nodeUid, clock, log });
   const housekeeping = (): void => cleanUp({ sources, manager, cache, volumes, cgroups, log });
-  const watch = new RuntimeWatch({ client, cache, clock, log, onRelist: housekeeping });
+  const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, onRelist: housekeeping });
   return { watch, sources, node, manager, probes, status, volumes, directory, cache, housekeeping };
 }
 
@@ -138,6 +139,7 @@ function makeImages(
   { settings, client, clock }: Ground,
   events: PodEvents,
   secret: ReturnType<typeof createObjectReader>['secret'],
+  onPulled: () => void,
 ): ImagePuller {
   const { serializeImagePulls, maxParallelImagePulls, registryPullQPS, registryBurst } = settings.configuration;
   const maximumParallel = serializeImagePulls ? 1 : maxParallelImagePulls;
@@ -150,6 +152,7 @@ function makeImages(
     burst: registryBurst,
     rootDirectory: settings.rootDirectory,
     secret,
+    onPulled,
   });
 }
 

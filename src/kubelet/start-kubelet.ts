@@ -4,7 +4,9 @@ import { CgroupDriver } from '../api/cri/index.ts';
 import type { Clock, Component, StopOptions } from '../async/index.ts';
 import type { Logger } from '../log/index.ts';
 import { assemble, type Ground, type Parts } from './assemble.ts';
+import { durationMs } from './config/duration.ts';
 import { type KubeletConfig, type KubeletSettings, resolveSettings } from './config/settings.ts';
+import { rotateLogs } from './pods/log-rotation.ts';
 import type { PodTimeline } from './pods/ports.ts';
 import { connectRuntime, isUnavailable, type RuntimeClient } from './pods/runtime-client.ts';
 import { type KubeletServer, startKubeletServer } from './server/index.ts';
@@ -75,6 +77,18 @@ class Kubelet implements KubeletComponent {
     signal.throwIfAborted();
     await parts.sources.start(signal);
     parts.housekeeping();
+    void rotateLogs(
+      {
+        client: this.#client,
+        cache: parts.cache,
+        maximumSize: settings.configuration.containerLogMaxSize,
+        maximumFiles: settings.configuration.containerLogMaxFiles,
+        intervalMs: durationMs(settings.configuration.containerLogMonitorInterval),
+        log,
+        clock,
+      },
+      signal,
+    );
     await serving;
     await Promise.race([parts.node.ready, aborted(signal)]);
   }

@@ -30,6 +30,8 @@ export interface ImagePullerOptions {
   burst: number;
   /** Directory with a `config.json` of the node's own logins. */
   rootDirectory: string;
+  /** Told after each pull: the node has one image more. */
+  onPulled?: () => void;
   /** Reads a pull secret; undefined when there is none. */
   secret(namespace: string, name: string): Promise<Secret | undefined>;
 }
@@ -81,7 +83,7 @@ export class ImagePuller {
       events.warning(pod, 'ErrImageNeverPull', message, container.name);
       throw new PodError('ErrImageNeverPull', message);
     }
-    const key = `${pod.metadata.uid}/${image}`;
+    const key = backoffKey(pod, written);
     this.#checkBackoff(pod, container, written, key);
     try {
       await this.#queue.run(() => this.#pull(pod, container, written, image, options), options.signal);
@@ -91,6 +93,7 @@ export class ImagePuller {
     }
     this.#failures.delete(key);
     this.#backoff.reset(key);
+    this.#options.onPulled?.();
     const found = await this.#find(pod, container, image);
     if (!found)
       throw new PodError('ImageInspectError', `Failed to inspect image "${written}": not found after the pull`);
@@ -99,7 +102,7 @@ export class ImagePuller {
 
   /** Milliseconds until a failed pull of the container's image may be tried again. */
   retryInMs(pod: Pod, container: WantedImage): number {
-    const key = `${pod.metadata.uid}/${withDefaultTag(container.image ?? '')}`;
+    const key = backoffKey(pod, container.image ?? '');
     const failure = this.#failures.get(key);
     return failure ? this.#backoff.remaining(key, failure.at) : 0;
   }
@@ -212,6 +215,11 @@ export class ImagePuller {
     sources.push(await nodeEntries([join(rootDirectory, 'config.json'), '/root/.docker/config.json']));
     return matchingCredentials(parseImageName(image), sources);
   }
+}
+
+/** Pulls fail by pod and image: another pod may have other logins. */
+function backoffKey(pod: Pod, image: string): string {
+  return `${pod.metadata.uid}/${image}`;
 }
 
 function imageUser(image: Image): ImageUser {

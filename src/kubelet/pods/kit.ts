@@ -49,6 +49,8 @@ export interface PodKit {
   crashBackoff: Backoff;
   /** Delays after failures of our own doing: sandbox, volumes, creation of containers. */
   retryBackoff: Backoff;
+  /** A container has been started: whoever watches for its end should know. */
+  containerStarted(containerId: string, sandboxId: string): void;
   /** Computes the pod's status anew and has it written. */
   publish(record: PodRecord): void;
   log: Logger;

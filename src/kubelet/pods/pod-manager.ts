@@ -201,7 +201,8 @@ export class PodManager {
     }
     const { finished, againInMs } = await syncPod(this.#kit, record);
     if (finished) return this.#beginEnd(record);
-    if (againInMs !== undefined) this.#queue.addAfter(pod.metadata.uid!, againInMs);
+    const resyncMs = this.#kit.settings.syncFrequencyMs;
+    this.#queue.addAfter(pod.metadata.uid!, Math.min(againInMs ?? resyncMs, resyncMs));
   }
 
   #beginEnd(record: PodRecord): void {

@@ -16,6 +16,8 @@ export interface RuntimeWatchOptions {
 
 /** Milliseconds between relists of everything: without events they are all there is, with events only the net below. */
 const relistMs = { withoutEvents: 1000, withEvents: 10_000 };
+/** Waits between looks at a container that has just started, of a runtime without events, milliseconds. */
+const quickLooksMs = [40, 60, 100, 150, 200, 300];
 /** First and longest wait before a broken event stream is opened again, milliseconds. */
 const reopenMs = { first: 50, longest: 1000 };
 
@@ -38,6 +40,24 @@ export class RuntimeWatch {
   /** Whether events come in. */
   get hasEvents(): boolean {
     return this.#eventsFlow;
+  }
+
+  /**
+   * A container has been started. Without events its end would be seen only by the next relist: those that end at once
+   * (jobs, init containers, crashes) are looked at soon.
+   */
+  started(containerId: string, sandboxId: string): void {
+    if (this.#eventsFlow) return;
+    void this.#lookSoon(containerId, sandboxId);
+  }
+
+  async #lookSoon(containerId: string, sandboxId: string): Promise<void> {
+    const { cache, clock } = this.#options;
+    for (const waitMs of quickLooksMs) {
+      await clock.sleep(waitMs, this.#stop.signal).catch(() => {});
+      if (this.#stop.signal.aborted || cache.container(containerId)?.state !== 'running') return;
+      await cache.refreshContainer(containerId, sandboxId).catch(() => {});
+    }
   }
 
   /** Relists everything for the first time (trying until the runtime answers), then watches. */

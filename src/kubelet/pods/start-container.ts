@@ -48,6 +48,7 @@ export async function startContainer(kit: PodKit, record: PodRecord, step: Start
   const hook = container.lifecycle?.postStart;
   if (hook) record.inPostStart.add(id);
   await kit.cache.refreshContainer(id, step.sandbox.id);
+  kit.containerStarted(id, step.sandbox.id);
   void linkLog(kit, record, prepared, name, id, step.restartCount);
   if (hook) await postStart(kit, record, container, id);
 }
