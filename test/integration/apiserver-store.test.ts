@@ -55,7 +55,7 @@ it('survives a full disk: refuses writes, keeps serving, writes again when there
   const script = `${prelude}
 import { writeFileSync, rmSync } from 'node:fs';
 import assert from 'node:assert/strict';
-writeFileSync(process.env.STORE_FILE + '.filler', Buffer.alloc(1 << 20));
+for (const one of ['.a', '.b']) writeFileSync(process.env.STORE_FILE + one, Buffer.alloc(1 << 20));
 let written = 0, refusal;
 while (!refusal) {
   try { await write('n' + written, 'x'.repeat(20000)); written++; } catch (error) { refusal = error; }
@@ -65,9 +65,10 @@ await assert.rejects(write('other', 'x'.repeat(20000)), { code: 'FULL' });
 assert.equal(store.collection('r').size, written);
 assert.ok(store.get('r', '', 'n0'));
 const { revision } = store;
-rmSync(process.env.STORE_FILE + '.filler');
+rmSync(process.env.STORE_FILE + '.a');
 const stored = await write('after', 'x'.repeat(20000));
 assert.equal(stored.revision, revision + 1);
+rmSync(process.env.STORE_FILE + '.b');
 store.close();
 const again = new Store({ log: openSqliteLog(process.env.STORE_FILE), clock: systemClock });
 assert.equal(again.collection('r').size, written + 1);
@@ -76,7 +77,7 @@ console.log('written', written);
 `;
   const mountPoint = join(directory, 'disk');
   // The small disk is in a mount namespace of its own and is gone with it.
-  const shell = `mkdir -p ${mountPoint} && mount -t tmpfs -o size=4m tmpfs ${mountPoint} && exec "$0" --disable-warning=ExperimentalWarning --input-type=module -e "$1"`;
+  const shell = `mkdir -p ${mountPoint} && mount -t tmpfs -o size=6m tmpfs ${mountPoint} && exec "$0" --disable-warning=ExperimentalWarning --input-type=module -e "$1"`;
   const run = spawnSync('unshare', ['-m', 'sh', '-c', shell, process.execPath, script], {
     env: { ...process.env, STORE_FILE: join(mountPoint, 'store.db') },
     encoding: 'utf8',

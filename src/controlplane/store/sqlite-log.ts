@@ -189,10 +189,15 @@ class SqliteLog implements LogStore {
   }
 }
 
+/** SQLITE_IOERR_SHMSIZE */
+const ioErrorSharedMemorySize = 4874;
+
 /** Classifies SQLite's errors by its result codes. */
 function toStoreError(error: unknown, file: string): StoreError {
   if (error instanceof StoreError) return error;
-  const code = Number((error as { errcode?: number }).errcode ?? 0) & 0xff;
+  const extended = Number((error as { errcode?: number }).errcode ?? 0);
+  // No room for the shared-memory file is no room on the disk.
+  const code = extended === ioErrorSharedMemorySize ? 13 : extended & 0xff;
   const cause = { cause: error };
   const text = error instanceof Error ? error.message : String(error);
   switch (code) {
