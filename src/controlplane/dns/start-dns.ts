@@ -1,0 +1,159 @@
+import { type EndpointSlice, type Namespace, resources, type Service } from '../../api/index.ts';
+import { type Clock, type Component, KeyedQueue } from '../../async/index.ts';
+import { type ApiClient, isAlreadyExists, isNotFound } from '../../client/index.ts';
+import type { Logger } from '../../log/index.ts';
+import { type DnsListener, serveDns } from '../../wire/dns/index.ts';
+import { sameJson } from '../controllers/framework/controller.ts';
+import { Informers } from '../controllers/framework/informers.ts';
+import type { Store } from '../controllers/framework/store.ts';
+import { Resolver } from './answer.ts';
+import { Forwarder, type Upstream } from './forwarder.ts';
+import { ReverseIndex } from './reverse-index.ts';
+
+/** What the cluster's name server is given. */
+export interface DnsConfig {
+  client: ApiClient;
+  /** Where it listens, UDP and TCP. */
+  listenAddress: string;
+  /** Default 53; 0 takes a free one. */
+  port?: number;
+  /** Default `cluster.local`. */
+  clusterDomain?: string;
+  /** Who is asked for all other names; see parseResolvConf. Default nobody: such questions fail at once. */
+  upstreams?: readonly Upstream[];
+  /** The address that the Service kube-system/kube-dns leads to. Default listenAddress; '' leaves the Service alone. */
+  advertiseAddress?: string;
+  /** Makes the Service kube-system/kube-dns with this address when it is not there. Default: it is left to others. */
+  serviceAddress?: string;
+  /** Watches to share with other components of this process. Default: its own. */
+  informers?: Informers;
+}
+
+/** The running name server. */
+export interface Dns extends Component {
+  /** The port that it listens on, once ready. */
+  port(): number;
+}
+
+const namespace = 'kube-system';
+const serviceName = 'kube-dns';
+const sliceName = 'kube-dns-deckhand';
+
+/** Starts the cluster's name server: Services and pods by name from the API, everything else from `upstreams`. */
+export function startDns(config: DnsConfig, context: { log: Logger; clock: Clock }): Dns {
+  const { client, listenAddress, clusterDomain = 'cluster.local', upstreams = [] } = config;
+  const domain = clusterDomain.toLowerCase().replace(/\.$/, '');
+  const informers = config.informers ?? new Informers(client, context);
+  const services = informers.store<Service>(resources.services);
+  const slices = informers.store<EndpointSlice>(resources.endpointslices);
+  const namespaces = informers.store<Namespace>(resources.namespaces);
+  const reverse = new ReverseIndex(
+    domain,
+    () => services.list(),
+    () => slices.list(),
+  );
+  const forwarder = new Forwarder({ upstreams: upstreams.filter(({ host }) => host !== listenAddress), ...context });
+  const source = {
+    service: (space: string, name: string) => services.get(`${space}/${name}`),
+    slices: (space: string, name: string) => slices.by('service', `${space}/${name}`),
+    hasNamespace: (name: string) => namespaces.get(name) !== undefined,
+    namesOf: (address: string) => reverse.namesOf(address),
+  };
+  const resolver = new Resolver({ domain, source, forwarder, log: context.log });
+  let listener: DnsListener | undefined;
+  const queue = new KeyedQueue(() => publish(config, listener!.port, { services, slices }), {
+    clock: context.clock,
+    concurrency: 1,
+    retryMaximumMs: 5_000,
+    onError: (_key, error) => context.log.debug('name server not published', { error }),
+  });
+  const wake = (key: string) => {
+    reverse.invalidate();
+    if (listener && key.startsWith(`${namespace}/${serviceName}`)) queue.add('publish');
+  };
+  const ends = [services.subscribe(wake), slices.subscribe(wake)];
+  const ready = (async () => {
+    listener = await serveDns(
+      { host: listenAddress, port: config.port ?? 53, clock: context.clock },
+      async (message, { transport }) => resolver.answer(message, transport),
+    );
+    await Promise.all([services, slices, namespaces].map((store) => store.informer.synced));
+    queue.add('publish');
+  })();
+  return {
+    ready,
+    port: () => listener?.port ?? 0,
+    stop: async () => {
+      for (const end of ends) end();
+      await queue.stop();
+      await ready.catch(() => {});
+      await listener?.close();
+      if (!config.informers) informers.stop();
+    },
+  };
+}
+
+/** Leads the Service kube-dns to where we listen. */
+async function publish(
+  config: DnsConfig,
+  port: number,
+  stores: { services: Store<Service>; slices: Store<EndpointSlice> },
+): Promise<void> {
+  const { client, listenAddress, advertiseAddress = listenAddress, serviceAddress } = config;
+  if (advertiseAddress === '') return;
+  if (serviceAddress && !stores.services.get(`${namespace}/${serviceName}`)) {
+    await ignoring(isAlreadyExists, client.create(resources.services, kubeDnsService(serviceAddress)));
+  }
+  const wanted = kubeDnsSlice(advertiseAddress, port);
+  const existing = stores.slices.get(`${namespace}/${sliceName}`);
+  if (!existing) {
+    await ignoring(isAlreadyExists, client.create(resources.endpointslices, wanted));
+    return;
+  }
+  const same =
+    sameJson(existing.endpoints, wanted.endpoints) &&
+    sameJson(existing.ports, wanted.ports) &&
+    existing.addressType === wanted.addressType;
+  if (same) return;
+  if (existing.addressType !== wanted.addressType) {
+    await ignoring(isNotFound, client.delete(resources.endpointslices, sliceName, { namespace }));
+    await client.create(resources.endpointslices, wanted);
+  } else
+    await client.update(resources.endpointslices, { ...existing, endpoints: wanted.endpoints, ports: wanted.ports });
+}
+
+async function ignoring(test: (error: unknown) => boolean, promise: Promise<unknown>): Promise<void> {
+  try {
+    await promise;
+  } catch (error) {
+    if (!test(error)) throw error;
+  }
+}
+
+function kubeDnsService(clusterIP: string) {
+  const port = (name: string, protocol: string) => ({ name, port: 53, protocol, targetPort: 53 });
+  return {
+    metadata: {
+      name: serviceName,
+      namespace,
+      labels: { 'k8s-app': 'kube-dns', 'kubernetes.io/cluster-service': 'true', 'kubernetes.io/name': 'CoreDNS' },
+    },
+    spec: { clusterIP, ports: [port('dns', 'UDP'), port('dns-tcp', 'TCP')] },
+  };
+}
+
+function kubeDnsSlice(address: string, port: number) {
+  return {
+    metadata: {
+      name: sliceName,
+      namespace,
+      labels: { 'kubernetes.io/service-name': serviceName, 'endpointslice.kubernetes.io/managed-by': 'deckhand-dns' },
+    },
+    addressType: address.includes(':') ? 'IPv6' : 'IPv4',
+    endpoints: [{ addresses: [address], conditions: { ready: true, serving: true, terminating: false } }],
+    ports: [
+      { name: 'dns', port, protocol: 'UDP' },
+      { name: 'dns-tcp', port, protocol: 'TCP' },
+    ],
+  };
+}
