@@ -9,6 +9,9 @@ const applicationId = 0x6465636b;
 /** The version of the layout below. */
 export const layoutVersion = 1;
 
+/** SQLITE_IOERR_SHMSIZE */
+const ioErrorSharedMemorySize = 4874;
+
 const layout = `
 CREATE TABLE log (
   revision INTEGER PRIMARY KEY,
@@ -32,11 +35,12 @@ INSERT INTO marks VALUES ('compacted', 0);
 export function openSqliteLog(file: string): LogStore {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   const fresh = !existsSync(file) || (statSync(file).size === 0 && !existsSync(`${file}-wal`));
-  if (!fresh) inspect(file);
+  const inspected = fresh || inspect(file);
   let database: DatabaseSync | undefined;
   try {
     database = new DatabaseSync(file);
     database.exec('PRAGMA locking_mode=EXCLUSIVE');
+    if (!inspected) checkContents(database, file);
     if (fresh) create(database);
     database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=16777216');
     database.exec('PRAGMA cache_size=-2000; PRAGMA temp_store=MEMORY');
@@ -56,8 +60,11 @@ function create(database: DatabaseSync): void {
   );
 }
 
-/** Looks at an existing file without writing to it. */
-function inspect(file: string): void {
+/**
+ * Looks at an existing file without writing to it. False when the disk is so full that this is not possible (a reader beside
+ * the write-ahead log needs a little file of its own).
+ */
+function inspect(file: string): boolean {
   const header = Buffer.alloc(100);
   const descriptor = openSync(file, 'r');
   try {
@@ -74,28 +81,33 @@ function inspect(file: string): void {
   let database: DatabaseSync | undefined;
   try {
     database = new DatabaseSync(file, { readOnly: true });
-    const pragma = (name: string) => Object.values(database!.prepare(`PRAGMA ${name}`).get() ?? {})[0];
-    const verdict = pragma('quick_check');
-    if (verdict !== 'ok') {
-      throw new StoreError(
-        'CORRUPT',
-        `${file} is damaged (${String(verdict).split('\n')[0]}): restore a copy or move it away`,
-      );
-    }
-    if (pragma('application_id') !== applicationId) {
-      throw new StoreError('CORRUPT', `${file} is a database of another program`);
-    }
-    const version = Number(pragma('user_version'));
-    if (version > layoutVersion) {
-      throw new StoreError(
-        'NEWER',
-        `${file} was written by a newer version (layout ${version}, this one knows ${layoutVersion}): use that version`,
-      );
-    }
+    checkContents(database, file);
+    return true;
   } catch (error) {
+    if ((error as { errcode?: number }).errcode === ioErrorSharedMemorySize) return false;
     throw toStoreError(error, file);
   } finally {
     database?.close();
+  }
+}
+
+/** Whole, ours, and of a version that we know. */
+function checkContents(database: DatabaseSync, file: string): void {
+  const pragma = (name: string) => Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
+  const verdict = pragma('quick_check');
+  if (verdict !== 'ok') {
+    const what = String(verdict).split('\n')[0];
+    throw new StoreError('CORRUPT', `${file} is damaged (${what}): restore a copy or move it away`);
+  }
+  if (pragma('application_id') !== applicationId) {
+    throw new StoreError('CORRUPT', `${file} is a database of another program`);
+  }
+  const version = Number(pragma('user_version'));
+  if (version > layoutVersion) {
+    throw new StoreError(
+      'NEWER',
+      `${file} was written by a newer version (layout ${version}, this one knows ${layoutVersion}): use that version`,
+    );
   }
 }
 
@@ -188,9 +200,6 @@ class SqliteLog implements LogStore {
     this.#database.close();
   }
 }
-
-/** SQLITE_IOERR_SHMSIZE */
-const ioErrorSharedMemorySize = 4874;
 
 /** Classifies SQLite's errors by its result codes. */
 function toStoreError(error: unknown, file: string): StoreError {
