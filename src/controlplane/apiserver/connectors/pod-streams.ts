@@ -65,7 +65,8 @@ export function createPodLog(kubelets: KubeletConnections): Connector {
       const value = query.get(key);
       if (value !== null && value !== '') passed.set(key, value);
     }
-    const target = `${path('containerLogs', request.namespace, request.name, container)}?${passed}`;
+    const question = passed.size > 0 ? `?${passed}` : '';
+    const target = `${path('containerLogs', request.namespace, request.name, container)}${question}`;
     let message: Awaited<ReturnType<typeof client.stream>>;
     try {
       message = await client.stream({ path: target, signal: request.signal });

@@ -27,6 +27,7 @@ export function serviceRules(allocator: ServiceAllocator): ResourceRules {
     },
     prepareForUpdate: (service, old, context) => {
       if (context.subresource !== '') return;
+      if (service.spec.clusterIP !== old.spec.clusterIP) followChange(service.spec, old.spec);
       keepAllocated(service, old);
       alignAddresses(service);
       allocate(service, old, allocator, context);
@@ -63,6 +64,12 @@ function alignAddresses(service: any): void {
   else if (!spec.clusterIP && spec.clusterIPs?.length) spec.clusterIP = spec.clusterIPs[0];
 }
 
+/** Who changes only `clusterIP` means the first of `clusterIPs` too; whether it may change is for validation. */
+function followChange(spec: any, old: any): void {
+  if (!spec.clusterIP || !deepEqual(spec.clusterIPs, old.clusterIPs)) return;
+  spec.clusterIPs = [spec.clusterIP, ...(old.clusterIPs ?? []).slice(1)];
+}
+
 function clearAddresses(spec: any): void {
   for (const key of ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy']) delete spec[key];
 }
@@ -95,11 +102,12 @@ function keepAllocated(service: any, old: any): void {
 /** A change of type lets go of what the new type has no use for, when the client just sent it back. */
 function dropUnneeded(service: any, old: any): void {
   const { spec } = service;
-  if (opensNodePorts(old) && spec.type === 'ClusterIP') {
+  if (opensNodePorts(old) && !opensNodePorts(service)) {
     const before = new Set((old.spec.ports ?? []).map(({ nodePort }: any) => nodePort));
     for (const port of spec.ports ?? []) if (before.has(port.nodePort)) delete port.nodePort;
-    if (!spec.externalIPs?.length) delete spec.externalTrafficPolicy;
   }
+  const external = ['NodePort', 'LoadBalancer'].includes(spec.type) || spec.externalIPs?.length > 0;
+  if (!external && spec.externalTrafficPolicy === old.spec.externalTrafficPolicy) delete spec.externalTrafficPolicy;
   if (spec.type !== 'LoadBalancer') delete spec.allocateLoadBalancerNodePorts;
   if (needsHealthPort(service) && needsHealthPort(old)) spec.healthCheckNodePort ||= old.spec.healthCheckNodePort;
   if (!needsHealthPort(service) && spec.healthCheckNodePort === old.spec.healthCheckNodePort) {
