@@ -63,7 +63,7 @@ for (const mode of ['nftables', 'iptables'] as const) {
         { timeoutMs: 15_000, intervalMs: 100 },
       );
     const askFromPod = async (url: string, count: number) =>
-      countLines(await exec('sh', '-c', `for i in $(seq ${count}); do wget -q -T 5 -O - ${url} || echo FAILED; done`));
+      countLines(await exec('sh', '-c', `for i in $(seq ${count}); do wget -q -O - ${url} || echo FAILED; done`));
 
     test('1. the node registers, turns Ready, and names its runtime', async () => {
       const node = await cluster.get('node', 'node-1');
@@ -131,7 +131,7 @@ for (const mode of ['nftables', 'iptables'] as const) {
         const text = await cluster.namespace.output([
           'sh',
           '-c',
-          `for i in $(seq 300); do busybox wget -q -T 5 -O - ${url}; done`,
+          `for i in $(seq 300); do busybox wget -q -O - ${url}; done`,
         ]);
         const counts = countLines(text);
         assert.equal(counts.size, 3, `${url}: ${JSON.stringify([...counts])}`);
@@ -151,7 +151,7 @@ for (const mode of ['nftables', 'iptables'] as const) {
         ...cluster.namespace.enter(),
         'sh',
         '-c',
-        `while :; do busybox wget -q -T 5 -O - http://${clusterIp}/ || echo FAILED; done`,
+        `while :; do busybox wget -q -O - http://${clusterIp}/ || echo FAILED; done`,
       ]);
       let answers = '';
       looping.stdout!.setEncoding('utf8').on('data', (text: string) => {
@@ -204,7 +204,7 @@ for (const mode of ['nftables', 'iptables'] as const) {
         const asking = cluster.namespace.output([
           'sh',
           '-c',
-          `for i in $(seq 300); do busybox wget -q -T 5 -O - http://${clusterIp}/ || echo FAILED; done`,
+          `for i in $(seq 300); do busybox wget -q -O - http://${clusterIp}/ || echo FAILED; done`,
         ]);
         process.kill(pid, 'SIGKILL');
         const counts = countLines(await asking);

@@ -22,7 +22,10 @@ interface File {
 const serveScript = `#!/bin/sh
 mkdir -p /www
 echo "$VERSION $(hostname)" > /www/index.html
-exec httpd -f -p 8080 -h /www
+# Process 1 gets no default action for signals: end on SIGTERM by ourselves.
+trap 'exit 0' TERM
+httpd -f -p 8080 -h /www &
+wait $!
 `;
 
 const applets = [

@@ -66,4 +66,4 @@ export function commandPod(
 
 /** Asks a URL `count` times and prints how often each answer came. */
 export const countAnswers = (url: string, count: number): string =>
-  `for i in $(seq ${count}); do wget -q -T 5 -O - ${url} || echo FAILED; done | sort | uniq -c`;
+  `for i in $(seq ${count}); do wget -q -O - ${url} || echo FAILED; done | sort | uniq -c`;
