@@ -1,2 +1,10 @@
-export { joinStreams, type TunnelTarget, tunnelUpgrade } from './tunnel-upgrade.ts';
+export type { ExitStatus } from './exit-status.ts';
+export { joinStreams } from './join-streams.ts';
+export { type PortForwardOptions, servePortForward } from './port-forward.ts';
+export { type RemoteCommand, type RemoteCommandOptions, serveRemoteCommand } from './remote-command.ts';
+export { openRemoteCommand, type RemoteProcess, type StreamTarget } from './stream-client.ts';
+export type { TerminalSize } from './terminal-sizes.ts';
+export { translatePortForward, translateRemoteCommand } from './translate-upgrade.ts';
+export { type TunnelTarget, tunnelUpgrade } from './tunnel-upgrade.ts';
 export { refuseUpgrade } from './upgrade-response.ts';
+export { isWebSocket } from './web-socket-channels.ts';

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type HttpClient, HttpError } from '../http/index.ts';
+import { joinStreams } from './join-streams.ts';
 import { refuseUpgrade } from './upgrade-response.ts';
 
 /** Where an upgrade is passed on to. */
@@ -50,34 +51,6 @@ export async function tunnelUpgrade(
   if (answer.head.length > 0) socket.write(answer.head);
   if (head.length > 0) answer.socket.write(head);
   await joinStreams(socket, answer.socket);
-}
-
-/** Copies between two connections until both are closed; what one has sent before it closed still reaches the other. */
-export function joinStreams(one: Duplex, other: Duplex): Promise<void> {
-  const closed = [one, other].map(
-    (stream) =>
-      new Promise<void>((resolve) => {
-        if (stream.destroyed) resolve();
-        else stream.once('close', () => resolve());
-      }),
-  );
-  for (const [from, to] of [
-    [one, other],
-    [other, one],
-  ] as const) {
-    from.on('error', () => {});
-    from.pipe(to);
-    from.once('close', () => {
-      if (to.destroyed) return;
-      if (to.writableFinished) to.destroy();
-      else {
-        to.once('finish', () => to.destroy());
-        to.end();
-      }
-    });
-    if (from.destroyed) to.destroy();
-  }
-  return Promise.all(closed).then(() => {});
 }
 
 /** The headers of the request as they came, lines of the same name apart (a list of protocols may be one per line). */
