@@ -152,7 +152,7 @@ async function makeContext(options: {
     events: new EventHub(),
     streaming: new StreamingServer({
       clock,
-      handler: (stream, ...connection) => serveStream(context, stream, ...connection),
+      handler: (stream, connection) => serveStream(context, stream, connection),
       onError: (error) => log.debug('stream failed', { error }),
     }),
     kernel: probeKernel(),

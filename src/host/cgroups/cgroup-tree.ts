@@ -161,14 +161,16 @@ export function openCgroups(): CgroupTree {
     return new CgroupTree('v2', new Map(['unified', ...controllers].map((name) => [name, cgroupRoot])));
   }
   const mounts = new Map<string, string>();
-  let unified = false;
+  let unified: string | undefined;
   for (const line of readFileSync('/proc/self/mounts', 'utf8').split('\n')) {
     const [, target = '', type, options = ''] = line.split(' ');
-    if (type === 'cgroup2') unified = true;
+    if (type === 'cgroup2' && target.startsWith(cgroupRoot)) unified = target;
     if (type !== 'cgroup' || !target.startsWith(cgroupRoot)) continue;
     for (const option of options.split(',')) if (knownControllers.has(option)) mounts.set(option, target);
   }
   if (mounts.size === 0) throw new Error(`no control groups are mounted below ${cgroupRoot}`);
+  // The OCI runtimes make directories in the empty v2 tree too.
+  if (unified) mounts.set('unified', unified);
   return new CgroupTree(unified ? 'hybrid' : 'v1', mounts);
 }
 

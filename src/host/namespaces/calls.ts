@@ -46,6 +46,8 @@ export const calls = {
   setsockopt: declare('int setsockopt(int fd, int level, int name, const void *value, unsigned int length)'),
   shutdown: declare('int shutdown(int fd, int how)'),
   close: declare('int close(int fd)'),
+  dup: declare('int dup(int fd)'),
+  ioctl: declare('int ioctl(int fd, unsigned long request, _Inout_ void *argument)'),
 };
 
 /** Flags of unshare(2) and setns(2). */

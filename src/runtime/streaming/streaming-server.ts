@@ -9,11 +9,17 @@ export type StreamRequest =
   | { kind: 'attach'; request: AttachRequest }
   | { kind: 'portforward'; request: PortForwardRequest };
 
-type HttpOptions = Parameters<typeof createHttpServer>[0];
-type Upgrade = NonNullable<HttpOptions['upgrade']>;
+type Upgrade = NonNullable<Parameters<typeof createHttpServer>[0]['upgrade']>;
+
+/** A connection that asks for another protocol. */
+export interface Connection {
+  request: Parameters<Upgrade>[0];
+  socket: Parameters<Upgrade>[1];
+  head: Parameters<Upgrade>[2];
+}
 
 /** Serves one connection that has been let in. */
-export type StreamHandler = (stream: StreamRequest, ...connection: Parameters<Upgrade>) => Promise<void>;
+export type StreamHandler = (stream: StreamRequest, connection: Connection) => Promise<void>;
 
 /** The HTTP server to which exec, attach and port-forward lead; every address works once. */
 export class StreamingServer {
@@ -32,7 +38,7 @@ export class StreamingServer {
           socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
           return;
         }
-        options.handler(stream, request, socket, head).catch((error: unknown) => {
+        options.handler(stream, { request, socket, head }).catch((error: unknown) => {
           options.onError(error);
           socket.destroy();
         });
