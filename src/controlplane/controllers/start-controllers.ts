@@ -2,19 +2,23 @@ import { resources } from '../../api/index.ts';
 import type { Clock, Component } from '../../async/index.ts';
 import { type ApiClient, createEventRecorder, type EventRecorder } from '../../client/index.ts';
 import type { Logger } from '../../log/index.ts';
+import { startCronJobController } from './cronjob/controller.ts';
 import { startDaemonSetController } from './daemonset/controller.ts';
 import { startDeploymentController } from './deployment/controller.ts';
+import { startDisruptionController } from './disruption/controller.ts';
 import { startEndpointsController } from './endpoints/controller.ts';
 import { startEndpointSliceController } from './endpointslice/controller.ts';
 import type { Controller, ControllerContext } from './framework/controller.ts';
 import { Informers } from './framework/informers.ts';
 import { startGarbageCollector } from './garbage-collection/controller.ts';
+import { startJobController } from './job/controller.ts';
 import { startNamespaceController } from './namespace/controller.ts';
 import { startNodeIpamController } from './node-ipam/controller.ts';
 import { startNodeLifecycleController } from './node-lifecycle/controller.ts';
 import { startPodGcController } from './pod-gc/controller.ts';
 import { startReplicaSetController, startReplicationControllerController } from './replicaset/controller.ts';
 import { startRootCaController, startServiceAccountController } from './serviceaccount/controller.ts';
+import { startStatefulSetController } from './statefulset/controller.ts';
 
 /** What the controllers are given. */
 export interface ControllersConfig {
@@ -51,6 +55,10 @@ const controllers: Record<string, Start> = {
   endpoints: startEndpointsController,
   daemonset: startDaemonSetController,
   namespace: startNamespaceController,
+  statefulset: startStatefulSetController,
+  job: startJobController,
+  cronjob: startCronJobController,
+  disruption: startDisruptionController,
   replicationcontroller: startReplicationControllerController,
   podgc: (context, { terminatedPodThreshold }) =>
     startPodGcController(

@@ -1,0 +1,220 @@
+import {
+  type ControllerRevision,
+  controllerOf,
+  matchLabelSelector,
+  type PersistentVolumeClaim,
+  type Pod,
+  resources,
+  type StatefulSet,
+  type StatefulSetStatus,
+} from '../../../api/index.ts';
+import { isAlreadyExists } from '../../../client/index.ts';
+import { actClaims, type Claimant, claimCandidates, planClaims } from '../framework/claims.ts';
+import {
+  type Controller,
+  type ControllerContext,
+  controllerOfParts,
+  controllerReference,
+  createControllerQueue,
+  sameJson,
+} from '../framework/controller.ts';
+import { isPodAvailable, isPodReady, podFromTemplate, untilAvailable } from '../framework/pods.ts';
+import {
+  type Revisions,
+  revisionHash,
+  revisionHashLabel,
+  syncRevision,
+  trimRevisions,
+} from '../framework/revisions.ts';
+import { ordinalOf, planStateful, type StatefulFacts } from './plan.ts';
+
+/** Keeps the pods of StatefulSets: each with a name, a claim and a place in the order of its own. */
+export function startStatefulSetController(context: ControllerContext): Controller {
+  const sets = context.informers.store<StatefulSet>(resources.statefulsets);
+  const pods = context.informers.store<Pod>(resources.pods);
+  const revisions = context.informers.store<ControllerRevision>(resources.controllerrevisions);
+  const events = context.events('statefulset-controller');
+
+  const ensureClaims = async (set: StatefulSet, ordinal: number): Promise<void> => {
+    for (const template of set.spec?.volumeClaimTemplates ?? []) {
+      const claim = claimOf(set, template, ordinal);
+      try {
+        await context.client.create(resources.persistentvolumeclaims, claim as never);
+        const message = `create Claim ${claim.metadata.name} Pod ${set.metadata.name}-${ordinal} in StatefulSet ${set.metadata.name} success`;
+        events.event(set, 'Normal', 'SuccessfulCreate', message);
+      } catch (error) {
+        if (!isAlreadyExists(error)) throw error;
+      }
+    }
+  };
+  const createPod = async (set: StatefulSet, ordinal: number, hash: string, known: Revisions): Promise<void> => {
+    const name = `${set.metadata.name}-${ordinal}`;
+    try {
+      await ensureClaims(set, ordinal);
+      await pods.create(podOf(set, ordinal, hash, known));
+      events.event(
+        set,
+        'Normal',
+        'SuccessfulCreate',
+        `create Pod ${name} in StatefulSet ${set.metadata.name} successful`,
+      );
+    } catch (error) {
+      if (isAlreadyExists(error)) throw error;
+      events.event(
+        set,
+        'Warning',
+        'FailedCreate',
+        `create Pod ${name} in StatefulSet ${set.metadata.name} failed error: ${(error as Error).message}`,
+      );
+      throw error;
+    }
+  };
+
+  const handle = async (key: string): Promise<void> => {
+    const set = sets.get(key);
+    if (!set?.spec) return;
+    const claimant: Claimant = {
+      owner: set,
+      apiVersion: 'apps/v1',
+      kind: 'StatefulSet',
+      matches: matchLabelSelector(set.spec.selector),
+    };
+    await actClaims(
+      claimant,
+      planClaims(claimant, claimCandidates(pods, set), (pod) => ordinalOf(set, pod) !== undefined),
+      pods,
+    );
+    const known = await syncRevision(set, 'StatefulSet', revisions);
+    const updateRevision = known.current.metadata.name;
+    const currentName = set.status?.currentRevision;
+    const current = known.all.find(({ metadata }) => metadata.name === currentName) ?? known.current;
+    const facts = (): StatefulFacts => ({
+      set,
+      pods: pods.by('owner', set.metadata.uid),
+      currentRevision: revisionHash(current),
+      updateRevision: revisionHash(known.current),
+      now: context.clock.now(),
+    });
+    let problem: unknown;
+    try {
+      await Promise.all(
+        planStateful(facts()).map(async (step) => {
+          if (step.kind === 'create') return createPod(set, step.ordinal, step.revision, known);
+          await pods.delete(step.pod);
+          events.event(
+            set,
+            'Normal',
+            'SuccessfulDelete',
+            `delete Pod ${step.pod.metadata.name} in StatefulSet ${set.metadata.name} successful`,
+          );
+        }),
+      );
+    } catch (error) {
+      problem = error;
+    }
+    const after = facts();
+    const status = statefulStatus(after, current.metadata.name, updateRevision, known.collisionCount);
+    if (!sameJson(status, set.status)) await sets.update({ ...set, status }, { subresource: 'status' });
+    const inUse = new Set([
+      revisionHash(current),
+      ...after.pods.map(({ metadata }) => metadata.labels?.[revisionHashLabel] ?? ''),
+    ]);
+    await trimRevisions(known, set.spec.revisionHistoryLimit ?? 10, inUse, revisions);
+    for (const pod of after.pods) {
+      const left = untilAvailable(pod, set.spec.minReadySeconds ?? 0, after.now);
+      if (left) queue.addAfter(key, left);
+    }
+    if (problem) throw problem;
+  };
+  const queue = createControllerQueue(context, { name: 'statefulset', stores: [sets, pods, revisions], handle });
+  const onSet = sets.subscribe((key) => queue.add(key));
+  const onPod = pods.subscribe((_key, now, before) => {
+    for (const pod of [now, before]) {
+      const owner = pod && controllerOf(pod);
+      if (owner?.kind === 'StatefulSet') queue.add(`${pod!.metadata.namespace}/${owner.name}`);
+    }
+  });
+  return controllerOfParts([queue], [onSet, onPod]);
+}
+
+/** A claim belongs to its pod's name and outlives the pod. It is owned by the set only where the set says so. */
+function claimOf(set: StatefulSet, template: PersistentVolumeClaim, ordinal: number) {
+  const { whenDeleted } = set.spec?.persistentVolumeClaimRetentionPolicy ?? {};
+  const owner = { ...controllerReference(set, 'apps/v1', 'StatefulSet'), controller: true };
+  return {
+    metadata: {
+      name: `${template.metadata.name}-${set.metadata.name}-${ordinal}`,
+      namespace: set.metadata.namespace!,
+      labels: { ...template.metadata.labels, ...set.spec?.selector.matchLabels },
+      ...(template.metadata.annotations ? { annotations: template.metadata.annotations } : {}),
+      ...(whenDeleted === 'Delete' ? { ownerReferences: [owner] } : {}),
+    },
+    ...(template.spec ? { spec: template.spec } : {}),
+  };
+}
+
+function podOf(set: StatefulSet, ordinal: number, hash: string, known: Revisions) {
+  // Pods below the partition are made from the template of their own revision.
+  const revision = known.all.find((one) => revisionHash(one) === hash) ?? known.current;
+  const { $patch: _patch, ...template } = (revision.data as any).spec.template;
+  const draft = podFromTemplate(template);
+  const name = `${set.metadata.name}-${ordinal}`;
+  const claims = (set.spec?.volumeClaimTemplates ?? []).map(({ metadata }) => ({
+    name: metadata.name,
+    persistentVolumeClaim: { claimName: `${metadata.name}-${name}` },
+  }));
+  const volumes = [
+    ...(draft.spec.volumes ?? []).filter((volume) => !claims.some((claim) => claim.name === volume.name)),
+    ...claims,
+  ];
+  return {
+    metadata: {
+      ...draft.metadata,
+      name,
+      namespace: set.metadata.namespace!,
+      labels: {
+        ...draft.metadata.labels,
+        'statefulset.kubernetes.io/pod-name': name,
+        'apps.kubernetes.io/pod-index': String(ordinal),
+        [revisionHashLabel]: hash,
+      },
+      ownerReferences: [controllerReference(set, 'apps/v1', 'StatefulSet')],
+    },
+    spec: {
+      ...draft.spec,
+      hostname: name,
+      ...(set.spec?.serviceName ? { subdomain: set.spec.serviceName } : {}),
+      ...(volumes.length > 0 ? { volumes } : {}),
+    },
+  };
+}
+
+function statefulStatus(
+  { set, pods, currentRevision, updateRevision, now }: StatefulFacts,
+  current: string,
+  update: string,
+  collisionCount: number | undefined,
+): StatefulSetStatus {
+  const here = pods.filter((pod) => !pod.metadata.deletionTimestamp);
+  const of = (hash: string) => here.filter(({ metadata }) => metadata.labels?.[revisionHashLabel] === hash).length;
+  const minReady = set.spec?.minReadySeconds ?? 0;
+  const replicas = set.spec?.replicas ?? 1;
+  const ready = here.filter(isPodReady).length;
+  const updated = of(updateRevision);
+  // The update is over when all are of it and ready: then it is the current revision.
+  const finished = updated === replicas && ready === replicas && here.length === replicas;
+  const collisions = collisionCount ?? set.status?.collisionCount ?? 0;
+  const currentCount = finished ? updated : of(currentRevision);
+  return {
+    ...(set.status?.conditions ? { conditions: set.status.conditions } : {}),
+    observedGeneration: set.metadata.generation ?? 0,
+    replicas: here.length,
+    readyReplicas: ready,
+    availableReplicas: here.filter((pod) => isPodAvailable(pod, minReady, now)).length,
+    currentRevision: finished ? update : current,
+    updateRevision: update,
+    ...(currentCount ? { currentReplicas: currentCount } : {}),
+    ...(updated ? { updatedReplicas: updated } : {}),
+    collisionCount: collisions,
+  };
+}
