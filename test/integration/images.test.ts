@@ -9,12 +9,7 @@ import { gzipSync } from 'node:zlib';
 import { pollUntil, systemClock } from '../../src/async/index.ts';
 import { isMountPoint, unmount } from '../../src/host/mounts/index.ts';
 import { createLogger } from '../../src/log/index.ts';
-import {
-  type ImageError,
-  type ImageStore,
-  type ImageStoreOptions,
-  openImageStore,
-} from '../../src/runtime/images/index.ts';
+import { ImageError, type ImageStore, type ImageStoreOptions, openImageStore } from '../../src/runtime/images/index.ts';
 import { openSnapshots, type Snapshots } from '../../src/runtime/snapshots/index.ts';
 import {
   type ArchiveEntry,
@@ -60,7 +55,8 @@ afterEach(async () => {
 });
 
 const rejects = (promise: Promise<unknown>, code: string, text: RegExp) =>
-  assert.rejects(promise, (error: ImageError) => {
+  assert.rejects(promise, (error: unknown) => {
+    assert.ok(error instanceof ImageError);
     assert.equal(error.code, code, error.stack);
     assert.match(error.message, text);
     return true;
@@ -123,13 +119,15 @@ test('tokens that run out are renewed; a wrong password and a broken token serve
 });
 
 test('blobs behind redirects come without the credentials being sent along', async () => {
-  const reference = registry.push('a', 'v1', makeImage([makeLayer([big('a', 300_000)])]));
-  registry.faults = { redirect: { hops: 3 }, basic: { username: 'me', password: 'x' } };
-  // The same server again: it is sent credentials, which /elsewhere refuses. By another name of loopback it is not.
+  const image = makeImage([makeLayer([big('a', 300_000)])]);
+  const reference = registry.push('a', 'v1', image);
   const elsewhere = await startRegistry();
+  elsewhere.push('b', 'v1', image);
   try {
-    registry.faults = { redirect: { hops: 3 } };
-    await store.pull(reference);
+    const redirect = { hops: 3, origin: `http://${elsewhere.host}` };
+    registry.faults = { redirect, basic: { username: 'me', password: 'x' } };
+    await store.pull(reference, { auth: { username: 'me', password: 'x' } });
+    assert.ok(elsewhere.requests.length > 0 && elsewhere.requests.every(({ headers }) => !headers.authorization));
     await store.remove(reference);
     registry.faults = { redirect: { hops: 30 } };
     await rejects(store.pull(reference), 'UNAVAILABLE', /stopped after 10 redirects/);

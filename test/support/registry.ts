@@ -23,7 +23,7 @@ export interface RegistryFaults {
   /** Ignore Range. */
   noRanges?: boolean;
   /** Send requests for blobs on to /elsewhere/…, which refuses an Authorization header. */
-  redirect?: { status?: number; hops?: number };
+  redirect?: { status?: number; hops?: number; origin?: string };
 }
 
 /** A request that a registry got. */
@@ -115,7 +115,9 @@ export class TestRegistry implements AsyncDisposable {
     const { redirect } = this.faults;
     if (redirect)
       return void response
-        .writeHead(redirect.status ?? 307, { location: `/elsewhere/${(redirect.hops ?? 1) - 1}/${name}` })
+        .writeHead(redirect.status ?? 307, {
+          location: `${redirect.origin ?? ''}/elsewhere/${(redirect.hops ?? 1) - 1}/${name}`,
+        })
         .end();
     return this.#send(request, response, this.#blobs.get(name));
   }

@@ -1,1 +1,1 @@
-export { FileError, fileTypes, makeSpecialFile, setExtendedAttribute } from './special-files.ts';
+export { FileError, fileTypes, makeSpecialFile, setExtendedAttribute, syncFileSystem } from './special-files.ts';

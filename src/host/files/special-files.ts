@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import koffi from 'koffi';
 
@@ -6,6 +7,7 @@ const mknodCall = libc.func('int mknod(const char *path, unsigned int mode, unsi
 const lsetxattrCall = libc.func(
   'int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)',
 );
+const syncfsCall = libc.func('int syncfs(int fd)');
 const names = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 
 /** A file operation that the kernel refused. */
@@ -40,4 +42,18 @@ export function makeSpecialFile(path: string, kind: keyof typeof fileTypes, mode
 /** Sets an extended attribute of a file, or of a link itself. */
 export function setExtendedAttribute(path: string, name: string, value: Buffer): void {
   check(lsetxattrCall(path, name, value, value.length, 0), `set attribute ${name} of ${path}`);
+}
+
+/** Waits until all that was written to the file system of a path is on its disk. The event loop goes on meanwhile. */
+export async function syncFileSystem(path: string): Promise<void> {
+  const file = openSync(path, 'r');
+  try {
+    const result = await new Promise<number>((resolve, reject) => {
+      syncfsCall.async(file, (error: Error | null, value: number) => (error ? reject(error) : resolve(value)));
+    });
+    // errno belongs to another thread by now: the disk's error is all that it can be.
+    if (result !== 0) throw new FileError('EIO', `EIO: write to disk: ${path}`);
+  } finally {
+    closeSync(file);
+  }
 }

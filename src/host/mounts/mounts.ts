@@ -1,6 +1,6 @@
-import { closeSync, constants, openSync, readFileSync, statfsSync } from 'node:fs';
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, statfsSync, symlinkSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { calls } from '../namespaces/index.ts';
 
 /** Flags of mount(2) and umount2(2). */
@@ -33,21 +33,26 @@ const longestOptions = 4000;
 
 /** Mounts an overlay file system. A writable one does not wait for the disk at unmount (`volatile`) where the kernel knows how. */
 export function mountOverlay(target: string, options: OverlayOptions): void {
-  const direct = options.lower.join(':');
+  const direct = options.lower.map(escapePath).join(':');
   if (direct.length < longestOptions - 500) return mountLayers(target, direct, options);
-  // Many layers: name them through an open directory, which is shorter than its path.
-  const parent = dirname(options.lower[0]!);
-  const handle = openSync(parent, constants.O_RDONLY | constants.O_DIRECTORY);
+  // Many layers: name them by links in a directory that is open, which is shorter. The kernel follows them once, here.
+  const links = mkdtempSync(join(dirname(target), '.layers-'));
+  const handle = openSync(links, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
-    const short = options.lower
-      .map((layer) => (dirname(layer) === parent ? `/proc/self/fd/${handle}${layer.slice(parent.length)}` : layer))
-      .join(':');
+    for (const [at, layer] of options.lower.entries()) symlinkSync(layer, join(links, String(at)));
+    const short = options.lower.map((_, at) => `/proc/self/fd/${handle}/${at}`).join(':');
     if (short.length > longestOptions - 300)
-      throw new Error(`an image of ${options.lower.length} layers has more than this kernel can mount`);
+      throw new Error(`an image of ${options.lower.length} layers has more than can be mounted`);
     mountLayers(target, short, options);
   } finally {
     closeSync(handle);
+    rmSync(links, { recursive: true, force: true });
   }
+}
+
+/** The kernel takes colons and commas of paths with a backslash before them. */
+function escapePath(path: string): string {
+  return path.replaceAll(/[\\:,]/g, '\\$&');
 }
 
 function mountLayers(target: string, lower: string, { upper, work }: OverlayOptions): void {
@@ -55,7 +60,7 @@ function mountLayers(target: string, lower: string, { upper, work }: OverlayOpti
     calls.mount('overlay', target, 'overlay', flags.readOnly, `lowerdir=${lower}`);
     return;
   }
-  const data = `lowerdir=${lower},upperdir=${upper},workdir=${work},index=off`;
+  const data = `lowerdir=${lower},upperdir=${escapePath(upper)},workdir=${escapePath(work ?? '')},index=off`;
   try {
     calls.mount('overlay', target, 'overlay', 0, `${data},volatile`);
   } catch (error) {

@@ -51,14 +51,19 @@ function parseDocument(body: Buffer, what: string): Record<string, unknown> {
   throw new ImageError('DATA_LOSS', `${what} is not a JSON object`);
 }
 
-function isDescriptor(value: unknown): value is Descriptor {
+/** A digest goes into paths and addresses: only what has the form of one passes. */
+const digestPattern = /^[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,128}$/;
+
+/** Whether a value has what a descriptor must have. */
+export function isDescriptor(value: unknown): value is Descriptor {
   const { digest, size, mediaType } = (value ?? {}) as Partial<Descriptor>;
   return (
     typeof digest === 'string' &&
+    digestPattern.test(digest) &&
     typeof size === 'number' &&
     Number.isSafeInteger(size) &&
     size >= 0 &&
-    (mediaType === undefined || typeof mediaType === 'string')
+    typeof mediaType === 'string'
   );
 }
 
@@ -67,7 +72,10 @@ export function readManifest(body: Buffer, mediaType: string): { manifest: Manif
   const document = parseDocument(body, 'manifest');
   const type = (document['mediaType'] as string | undefined) ?? mediaType;
   if ((mediaTypes.index as readonly string[]).includes(type) || Array.isArray(document['manifests'])) {
-    const list = ((document['manifests'] as unknown[]) ?? []).filter(isDescriptor);
+    const { manifests } = document as { manifests?: unknown };
+    if (!Array.isArray(manifests) || !manifests.every(isDescriptor))
+      throw new ImageError('DATA_LOSS', 'image index has no usable list of manifests');
+    const list: Descriptor[] = manifests;
     const fits = list.filter(({ platform }) => platform?.os === 'linux' && platform.architecture === architecture);
     const chosen =
       fits.find(({ platform }) => !platform?.variant) ??
@@ -88,12 +96,31 @@ export function readManifest(body: Buffer, mediaType: string): { manifest: Manif
   return { manifest: { config, layers } };
 }
 
+/** Whether what containers are made from has the types that it should have; anything may be missing or null. */
+function isContainerConfiguration(value: unknown): boolean {
+  const missing = (one: unknown) => one === undefined || one === null;
+  const isObject = (one: unknown) => missing(one) || (typeof one === 'object' && !Array.isArray(one));
+  if (missing(value) || !isObject(value)) return missing(value);
+  const fields = value as Record<string, unknown>;
+  return (
+    ['User', 'WorkingDir', 'StopSignal'].every((key) => missing(fields[key]) || typeof fields[key] === 'string') &&
+    ['Env', 'Entrypoint', 'Cmd'].every(
+      (key) =>
+        missing(fields[key]) ||
+        (Array.isArray(fields[key]) && fields[key].every((one: unknown) => typeof one === 'string')),
+    ) &&
+    ['Labels', 'Volumes', 'ExposedPorts'].every((key) => isObject(fields[key]))
+  );
+}
+
 /** Reads an image configuration. @throws ImageError when it does not fit the manifest */
 export function readConfiguration(body: Buffer, layerCount: number): ImageConfiguration {
   const configuration = parseDocument(body, 'image configuration') as unknown as ImageConfiguration;
   const diffIds = configuration.rootfs?.diff_ids;
-  if (!Array.isArray(diffIds) || !diffIds.every((one) => typeof one === 'string'))
-    throw new ImageError('DATA_LOSS', 'image configuration has no rootfs.diff_ids');
+  if (!Array.isArray(diffIds) || !diffIds.every((one) => typeof one === 'string' && digestPattern.test(one)))
+    throw new ImageError('DATA_LOSS', 'image configuration has no usable rootfs.diff_ids');
+  if (!isContainerConfiguration(configuration.config))
+    throw new ImageError('DATA_LOSS', 'image configuration has values of a wrong type in its config');
   if (diffIds.length !== layerCount)
     throw new ImageError(
       'DATA_LOSS',

@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageConfiguration } from './image-documents.ts';
 
@@ -24,7 +24,7 @@ const version = 1;
 /** The images of this node, in memory and in one file that is replaced as a whole. */
 export class ImageIndex {
   readonly #file: string;
-  readonly #images = new Map<string, ImageRecord>();
+  #images = new Map<string, ImageRecord>();
   #writing: Promise<void> = Promise.resolve();
 
   private constructor(file: string) {
@@ -52,18 +52,30 @@ export class ImageIndex {
     return this.#images.get(id);
   }
 
-  /** Changes the index and writes it; resolves when it is on disk. */
-  async change(change: (images: Map<string, ImageRecord>) => void): Promise<void> {
-    change(this.#images);
-    // One write at a time; a change that waits is part of the next write.
-    this.#writing = this.#writing.catch(() => {}).then(() => this.#write());
-    await this.#writing;
+  /**
+   * Changes the index: on disk first, then for readers; when it cannot be written (a full disk), nothing has changed.
+   * Changes wait for one another. Records are replaced, never changed in place.
+   */
+  change(change: (images: Map<string, ImageRecord>) => void): Promise<void> {
+    const result = this.#writing.then(async () => {
+      const next = new Map(this.#images);
+      change(next);
+      await this.#write([...next.values()]);
+      this.#images = next;
+    });
+    this.#writing = result.catch(() => {});
+    return result;
   }
 
-  async #write(): Promise<void> {
+  async #write(images: ImageRecord[]): Promise<void> {
     const temporary = `${this.#file}.new`;
-    await writeFile(temporary, JSON.stringify({ version, images: this.list() }), { mode: 0o600, flush: true });
-    await rename(temporary, this.#file);
+    try {
+      await writeFile(temporary, JSON.stringify({ version, images }), { mode: 0o600, flush: true });
+      await rename(temporary, this.#file);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
   }
 }
 

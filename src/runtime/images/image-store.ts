@@ -1,12 +1,14 @@
 import { join } from 'node:path';
 import { type Clock, SerialRunner } from '../../async/index.ts';
+import { syncFileSystem } from '../../host/files/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { sha256 } from './digest.ts';
 import { type Descriptor, readConfiguration, readManifest } from './image-documents.ts';
 import { ImageError } from './image-error.ts';
 import { ImageIndex, type ImageRecord } from './image-index.ts';
 import { formatImageReference, type ImageReference, parseImageReference, repositoryName } from './image-reference.ts';
-import { type ArchiveImage, readImageArchive } from './import-archive.ts';
+import { type ArchiveImage, readImageArchive, removeLeftovers } from './import-archive.ts';
+import { findInheritedDirectories, type InheritedDirectory } from './inherited-directories.ts';
 import { LayerStore } from './layer-store.ts';
 import { RegistryClient } from './registry-client.ts';
 import { type RegistryAuth, type RegistryConfig, registryEndpoints } from './registry-config.ts';
@@ -21,6 +23,8 @@ export interface ImageStoreOptions {
   maxParallelLayers?: number;
   /** Largest layer, unpacked, bytes. Default 64 GiB. */
   maximumLayerBytes?: number;
+  /** How long a registry may be silent in the middle of a layer, milliseconds. Default 60 s. */
+  silenceMs?: number;
   /** Layers that mounted file systems stand on: they are kept, also when their image is removed. */
   layersInUse?: () => Promise<ReadonlySet<string>>;
   /** References that garbage collection must not remove. */
@@ -43,6 +47,8 @@ export interface ImageStore {
   fsInfo(): Promise<{ usedBytes: number; inodesUsed: number; mountpoint: string }>;
   /** Directories of an image's layers, the topmost first. @throws ImageError NOT_FOUND */
   layerPaths(imageId: string): string[];
+  /** Directories to which lower layers give owner and mode. @throws ImageError NOT_FOUND */
+  inheritedDirectories(imageId: string): readonly InheritedDirectory[];
   /** Removes layers that no image and no mounted file system needs. */
   collect(): Promise<void>;
 }
@@ -53,8 +59,12 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
   const [index, layers] = await Promise.all([
     ImageIndex.open(options.root),
     LayerStore.open(join(options.root, 'layers'), limits),
+    removeLeftovers(options.root),
   ]);
-  return new FileImageStore(options, index, layers);
+  const store = new FileImageStore(options, index, layers);
+  // Layers of a pull that did not come to its end: not known to be on the disk in full, so never used.
+  await store.collect();
+  return store;
 }
 
 class FileImageStore implements ImageStore {
@@ -63,6 +73,7 @@ class FileImageStore implements ImageStore {
   readonly #layers: LayerStore;
   readonly #pulls = new SharedPulls<ImageRecord>();
   readonly #serial = new SerialRunner();
+  readonly #inherited = new Map<string, readonly InheritedDirectory[]>();
   /** Layers of pulls under way: not to be collected. */
   readonly #wanted = new Map<symbol, readonly string[]>();
 
@@ -109,14 +120,20 @@ class FileImageStore implements ImageStore {
     const image = this.status(text);
     if (!image) return;
     await this.#index.change((images) => images.delete(image.id));
+    this.#inherited.delete(image.id);
     await this.collect();
   }
 
   async importArchive(path: string, options: { name?: string } = {}): Promise<ImageRecord[]> {
     const added: ImageRecord[] = [];
-    await readImageArchive(path, async (image) => {
-      added.push(await this.#importOne(image, options.name));
-    });
+    try {
+      await readImageArchive(path, this.#options.root, async (image) => {
+        added.push(await this.#importOne(image, options.name));
+      });
+    } catch (cause) {
+      const error = ImageError.from(cause);
+      throw new ImageError(error.code, `failed to import images from ${path}: ${error.message}`, { cause });
+    }
     return added;
   }
 
@@ -131,12 +148,29 @@ class FileImageStore implements ImageStore {
     return image.layers.map((diffId) => this.#layers.path(diffId)).reverse();
   }
 
+  inheritedDirectories(imageId: string): readonly InheritedDirectory[] {
+    const known = this.#inherited.get(imageId);
+    if (known) return known;
+    const layers = this.layerPaths(imageId);
+    const implied = this.#index
+      .get(imageId)!
+      .layers.map((diffId) => this.#layers.implied(diffId))
+      .reverse();
+    const found = findInheritedDirectories(layers.map((directory, at) => ({ directory, implied: implied[at]! })));
+    this.#inherited.set(imageId, found);
+    return found;
+  }
+
   collect(): Promise<void> {
     return this.#serial.run('collect', async () => {
-      const inUse = (await this.#options.layersInUse?.()) ?? new Set<string>();
       const named = this.#index.list().flatMap(({ layers }) => layers);
-      const keep = new Set([...named, ...inUse, ...[...this.#wanted.values()].flat()]);
-      await this.#layers.collect(keep);
+      const keep = new Set([...named, ...((await this.#options.layersInUse?.()) ?? [])]);
+      await this.#layers.collect(
+        (diffId) =>
+          keep.has(diffId) ||
+          [...this.#wanted.values()].some((layers) => layers.includes(diffId)) ||
+          this.#index.list().some(({ layers }) => layers.includes(diffId)),
+      );
     });
   }
 
@@ -145,7 +179,7 @@ class FileImageStore implements ImageStore {
     const endpoints = registryEndpoints(reference.registry, this.#options.registries ?? [], auth);
     let failure: unknown;
     for (const endpoint of endpoints) {
-      const client = new RegistryClient(endpoint, reference.repository, this.#options.clock);
+      const client = new RegistryClient(endpoint, reference.repository, this.#options.clock, this.#options);
       try {
         return await this.#pullFrom(client, reference, signal);
       } catch (error) {
@@ -176,14 +210,15 @@ class FileImageStore implements ImageStore {
       if ('chosen' in read) throw new ImageError('INVALID_ARGUMENT', 'an index inside an index is not supported');
     }
     const { config, layers } = read.manifest;
-    const configuration = readConfiguration(await client.document(config.digest, signal), layers.length);
+    const known = this.#index.get(config.digest);
+    const configuration =
+      (known?.layers.length === layers.length ? known.configuration : undefined) ??
+      readConfiguration(await client.document(config.digest, signal), layers.length);
     const diffIds = configuration.rootfs.diff_ids;
-    const mark = Symbol('pull');
-    this.#wanted.set(mark, diffIds);
-    try {
-      await this.#fetchLayers(layers, diffIds, (layer) => client.blob(layer.digest, layer.size, signal));
+    return this.#keeping(diffIds, async () => {
+      await this.#fetchLayers(layers, diffIds, signal, (layer, stop) => client.blob(layer.digest, layer.size, stop));
       const size = config.size + layers.reduce((sum, layer) => sum + layer.size, 0);
-      return await this.#record({
+      return this.#record({
         id: config.digest,
         layers: diffIds,
         size,
@@ -191,41 +226,71 @@ class FileImageStore implements ImageStore {
         reference,
         digest: reference.digest ?? topDigest,
       });
+    });
+  }
+
+  /** Does something during which layers must not be collected; when it fails, those that it brought go again. */
+  async #keeping<T>(diffIds: readonly string[], work: () => Promise<T>): Promise<T> {
+    const mark = Symbol('wanted');
+    this.#wanted.set(mark, diffIds);
+    try {
+      return await work();
+    } catch (error) {
+      this.#wanted.delete(mark);
+      await this.collect();
+      throw error;
     } finally {
       this.#wanted.delete(mark);
     }
   }
 
-  /** Several layers at once; the first failure ends all. */
+  /** Several layers at once; the first failure ends all, and what was begun has been cleaned up when it is reported. */
   async #fetchLayers(
     layers: Descriptor[],
     diffIds: string[],
-    open: (layer: Descriptor) => AsyncIterable<Buffer>,
+    signal: AbortSignal,
+    open: (layer: Descriptor, stop: AbortSignal) => AsyncIterable<Buffer>,
   ): Promise<void> {
     const todo = layers.map((layer, at) => ({ layer, diffId: diffIds[at]! }));
+    const failed = new AbortController();
+    const stop = AbortSignal.any([signal, failed.signal]);
+    let failure: { error: unknown } | undefined;
     const worker = async (): Promise<void> => {
-      for (let next = todo.shift(); next; next = todo.shift()) {
+      for (let next = todo.shift(); next && !stop.aborted; next = todo.shift()) {
         const { layer, diffId } = next;
-        await this.#layers.add(diffId, layer.mediaType, () => open(layer));
+        await this.#layers
+          .add(diffId, layer.mediaType, () => open(layer, stop))
+          .catch((error: unknown) => {
+            failure ??= { error };
+            failed.abort(error);
+          });
       }
     };
     await Promise.all(Array.from({ length: this.#options.maxParallelLayers ?? 3 }, worker));
+    if (signal.aborted) throw signal.reason;
+    if (failure) throw failure.error;
+    // The layers must be on the disk before the index says so: a power cut leaves an image whole or not at all.
+    if (diffIds.length > 0) await syncFileSystem(this.#options.root);
   }
 
   async #importOne(image: ArchiveImage, name: string | undefined): Promise<ImageRecord> {
     const configuration = readConfiguration(image.configuration, image.layers.length);
     const diffIds = configuration.rootfs.diff_ids;
-    for (const [at, layer] of image.layers.entries()) await this.#layers.add(diffIds[at]!, layer.mediaType, layer.open);
-    const names = name ? [name] : image.names;
-    let record: ImageRecord | undefined;
-    const base = { id: sha256(image.configuration), layers: diffIds, size: image.size, configuration };
-    for (const one of names)
-      record = await this.#record({
-        ...base,
-        reference: parseImageReference(one),
-        ...(image.manifestDigest ? { digest: image.manifestDigest } : {}),
-      });
-    return record ?? this.#record(base);
+    const references = (name ? [name] : image.names).map((one) => parseImageReference(one));
+    return this.#keeping(diffIds, async () => {
+      for (const [at, { mediaType, open }] of image.layers.entries())
+        await this.#layers.add(diffIds[at]!, mediaType, open);
+      await syncFileSystem(this.#options.root);
+      let record: ImageRecord | undefined;
+      const base = { id: sha256(image.configuration), layers: diffIds, size: image.size, configuration };
+      for (const reference of references)
+        record = await this.#record({
+          ...base,
+          reference,
+          ...(image.manifestDigest ? { digest: image.manifestDigest } : {}),
+        });
+      return record ?? this.#record(base);
+    });
   }
 
   /** Adds an image or its further name; a name belongs to the image that had it last. */
@@ -236,25 +301,27 @@ class FileImageStore implements ImageStore {
     },
   ): Promise<ImageRecord> {
     const { id, layers, size, configuration, reference, digest } = image;
-    const tag = reference?.tag ? `${repositoryName(reference)}:${reference.tag}` : undefined;
+    // With both given the digest was asked for; that the tag stands for it was never checked.
+    const tag = reference?.tag && !reference.digest ? `${repositoryName(reference)}:${reference.tag}` : undefined;
     const digestName = reference && digest ? `${repositoryName(reference)}@${digest}` : undefined;
-    const before = this.#index.get(id);
-    const record: ImageRecord = {
-      id,
-      layers,
-      size,
-      configuration,
-      repoTags: [...new Set([...(before?.repoTags ?? []), ...(tag ? [tag] : [])])],
-      repoDigests: [...new Set([...(before?.repoDigests ?? []), ...(digestName ? [digestName] : [])])],
-      pinned: before?.pinned ?? (this.#options.pinned ?? []).some((one) => one === tag || one === digestName),
-    };
+    const names = [tag, digestName].filter((one) => one !== undefined);
+    const pinned = names.some((one) => this.#options.pinned?.includes(one));
     await this.#index.change((images) => {
       for (const other of images.values()) {
         if (other.id !== id && tag && other.repoTags.includes(tag))
           images.set(other.id, { ...other, repoTags: other.repoTags.filter((one) => one !== tag) });
       }
-      images.set(id, record);
+      const before = images.get(id);
+      images.set(id, {
+        id,
+        layers,
+        size,
+        configuration,
+        repoTags: [...new Set([...(before?.repoTags ?? []), ...(tag ? [tag] : [])])],
+        repoDigests: [...new Set([...(before?.repoDigests ?? []), ...(digestName ? [digestName] : [])])],
+        pinned: before?.pinned || pinned,
+      });
     });
-    return record;
+    return this.#index.get(id)!;
   }
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { renameSync } from 'node:fs';
+import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
@@ -12,6 +13,8 @@ interface LayerRecord extends LayerUsage {
   version: 1;
   /** Digest of the uncompressed archive. */
   diffId: string;
+  /** Directories without an entry of their own. */
+  implied?: string[];
 }
 
 /**
@@ -59,8 +62,9 @@ export class LayerStore {
     return join(this.#root, directoryName(diffId), 'fs');
   }
 
-  usage(diffId: string): LayerUsage | undefined {
-    return this.#layers.get(diffId);
+  /** Directories that a layer has without saying how they are. */
+  implied(diffId: string): readonly string[] {
+    return this.#layers.get(diffId)?.implied ?? [];
   }
 
   /** Sum over all layers; each counts once, however many images have it. */
@@ -91,13 +95,14 @@ export class LayerStore {
     }
   }
 
-  /** Removes the layers that are not in the set. */
-  async collect(keep: ReadonlySet<string>): Promise<void> {
+  /** Removes the layers that are not wanted, asking for each at the moment when it goes. */
+  async collect(wanted: (diffId: string) => boolean): Promise<void> {
     for (const diffId of [...this.#layers.keys()]) {
-      if (keep.has(diffId)) continue;
-      this.#layers.delete(diffId);
+      if (wanted(diffId)) continue;
       const gone = join(this.#root, `.gone-${randomBytes(6).toString('hex')}`);
-      await rename(join(this.#root, directoryName(diffId)), gone);
+      // In one turn with the question: nobody can come to want it in between.
+      renameSync(join(this.#root, directoryName(diffId)), gone);
+      this.#layers.delete(diffId);
       await rm(gone, { recursive: true, force: true });
     }
   }
@@ -105,9 +110,12 @@ export class LayerStore {
   async #unpack(diffId: string, mediaType: string, compressed: AsyncIterable<Buffer>): Promise<void> {
     const made = join(this.#root, `.new-${randomBytes(6).toString('hex')}`);
     try {
-      await mkdir(join(made, 'fs'), { recursive: true, mode: 0o755 });
+      await mkdir(join(made, 'fs'), { recursive: true });
+      // Whatever the umask: this is the root directory of containers.
+      await chmod(join(made, 'fs'), 0o755);
       const hash = hashFor(diffId);
-      const usage = await unpackLayer(hashing(decompress(compressed, mediaType), hash), join(made, 'fs'), this.#limits);
+      const archive = hashing(decompress(compressed, mediaType), hash, this.#limits.maximumBytes);
+      const usage = await unpackLayer(archive, join(made, 'fs'), this.#limits);
       checkDigest(hash, diffId, 'layer');
       const record: LayerRecord = { version: 1, diffId, ...usage };
       await writeFile(join(made, 'layer.json'), JSON.stringify(record));
@@ -125,7 +133,7 @@ function directoryName(diffId: string): string {
 }
 
 /** Undoes the compression that the media type names. @throws ImageError for an unknown or encrypted one */
-function decompress(source: AsyncIterable<Buffer>, mediaType: string): AsyncIterable<Buffer> {
+export function decompress(source: AsyncIterable<Buffer>, mediaType: string): AsyncIterable<Buffer> {
   if (/\+encrypted/.test(mediaType))
     throw new ImageError('INVALID_ARGUMENT', `layers of type ${mediaType} are encrypted, which is not supported`);
   if (/[.+]tar$/.test(mediaType) || mediaType.endsWith('rootfs.diff.tar')) return source;
@@ -143,8 +151,13 @@ function decompress(source: AsyncIterable<Buffer>, mediaType: string): AsyncIter
 async function* hashing(
   source: AsyncIterable<Buffer>,
   hash: { update(piece: Buffer): unknown },
+  maximumBytes: number,
 ): AsyncIterable<Buffer> {
+  let length = 0;
   for await (const piece of source) {
+    length += piece.length;
+    if (length > maximumBytes)
+      throw new ImageError('RESOURCE_EXHAUSTED', `layer has more than ${maximumBytes} bytes, which is over the limit`);
     hash.update(piece);
     yield piece;
   }

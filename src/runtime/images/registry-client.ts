@@ -16,15 +16,23 @@ const longestDocument = 8 * 1024 * 1024;
 /** Tries at one request, and the first wait between them, milliseconds (doubling). */
 const retries = { count: 4, firstWaitMs: 100 };
 
+/** How long a server may be silent in the middle of a blob before the connection counts as broken, milliseconds. */
+const silenceMs = 60_000;
+
+/** How often a server may send a request on to another place. */
+const mostRedirects = 10;
+
 /** A repository on one server: the pull half of the OCI distribution specification 1.1. */
 export class RegistryClient {
   readonly #endpoint: RegistryEndpoint;
   readonly #repository: string;
   readonly #clock: Clock;
+  readonly #silenceMs: number;
   readonly #http: HttpClient;
   #authorization: string | undefined;
 
-  constructor(endpoint: RegistryEndpoint, repository: string, clock: Clock) {
+  constructor(endpoint: RegistryEndpoint, repository: string, clock: Clock, options: { silenceMs?: number } = {}) {
+    this.#silenceMs = options.silenceMs ?? silenceMs;
     this.#endpoint = endpoint;
     this.#repository = repository;
     this.#clock = clock;
@@ -42,8 +50,7 @@ export class RegistryClient {
   /** A manifest or index by tag or digest. A digest is checked. */
   async manifest(tagOrDigest: string, signal?: AbortSignal): Promise<{ body: Buffer; mediaType: string }> {
     const accept = [...mediaTypes.index, ...mediaTypes.manifest].join(', ');
-    const message = await this.#get(`manifests/${tagOrDigest}`, { accept }, signal);
-    const body = await readAll(message, longestDocument);
+    const { message, body } = await this.#document(`manifests/${tagOrDigest}`, { accept }, signal);
     const promised = tagOrDigest.includes(':') ? tagOrDigest : message.headers['docker-content-digest'];
     if (typeof promised === 'string' && promised !== '')
       checkDigest(hashFor(promised).update(body), promised, `manifest ${tagOrDigest}`);
@@ -52,7 +59,7 @@ export class RegistryClient {
 
   /** A small blob (an image configuration), checked. */
   async document(digest: string, signal?: AbortSignal): Promise<Buffer> {
-    const body = await readAll(await this.#get(`blobs/${digest}`, {}, signal), longestDocument);
+    const { body } = await this.#document(`blobs/${digest}`, {}, signal);
     checkDigest(hashFor(digest).update(body), digest, `blob ${digest}`);
     return body;
   }
@@ -67,7 +74,7 @@ export class RegistryClient {
         const message = await this.#get(`blobs/${digest}`, received > 0 ? { range: `bytes=${received}-` } : {}, signal);
         // A server that does not know ranges begins anew: skip what is here already.
         let skip = received > 0 && message.statusCode !== 206 ? received : 0;
-        for await (const chunk of message as AsyncIterable<Buffer>) {
+        for await (const chunk of this.#watched(message)) {
           const piece = skip > 0 ? chunk.subarray(Math.min(skip, chunk.length)) : chunk;
           skip -= chunk.length - piece.length;
           if (piece.length === 0) continue;
@@ -89,21 +96,62 @@ export class RegistryClient {
     checkDigest(hash, digest, `blob ${digest}`);
   }
 
+  /** A whole answer; asked for again when the connection breaks in the middle of it. */
+  async #document(
+    path: string,
+    headers: Record<string, string>,
+    signal?: AbortSignal,
+  ): Promise<{ message: IncomingMessage; body: Buffer }> {
+    for (let failures = 1; ; failures++) {
+      const message = await this.#get(path, headers, signal);
+      try {
+        return { message, body: await readAll(this.#watched(message), longestDocument) };
+      } catch (error) {
+        if (signal?.aborted) throw signal.reason;
+        if (error instanceof ImageError) throw error;
+        if (failures >= retries.count) throw unavailable(this.#endpoint.baseUrl, error);
+        await this.#clock.sleep(retries.firstWaitMs * 2 ** failures, signal);
+      }
+    }
+  }
+
   close(): void {
     this.#http.close();
   }
 
+  /** The body of an answer; fails when nothing comes for too long while it is waited for. */
+  async *#watched(message: IncomingMessage): AsyncIterable<Buffer> {
+    const chunks = message[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+    try {
+      for (;;) {
+        const timer = this.#clock.after(this.#silenceMs, () =>
+          message.destroy(new HttpError('ETIMEDOUT', `nothing came for ${this.#silenceMs / 1000} seconds`)),
+        );
+        const { value, done } = await chunks.next().finally(() => timer.cancel());
+        if (done) return;
+        yield value;
+      }
+    } finally {
+      message.destroy();
+    }
+  }
+
   async #get(path: string, headers: Record<string, string>, signal?: AbortSignal): Promise<IncomingMessage> {
     let asked = false;
+    const own = this.#url(path);
+    let [url, redirects] = [own, 0];
     for (let failures = 0; ; ) {
-      const { message, error } = await this.#tryGet(path, headers, signal);
+      const { message, error } = await this.#tryGet(url, headers, signal);
       const status = message?.statusCode ?? 0;
       if (message && (status === 200 || status === 206)) return message;
       if (message && status >= 300 && status < 400 && message.headers.location) {
         message.resume();
-        return this.#follow(new URL(message.headers.location, `${this.#endpoint.baseUrl}/`).href, headers, signal);
+        if (++redirects > mostRedirects)
+          throw new ImageError('UNAVAILABLE', `stopped after ${mostRedirects} redirects from ${own}`);
+        url = redirectTarget(message.headers.location, url);
+        continue;
       }
-      if (message && status === 401 && !asked) {
+      if (message && status === 401 && !asked && sameOrigin(url, own)) {
         message.resume();
         await this.#authorize(message.headers['www-authenticate'] ?? '', signal);
         asked = true;
@@ -116,22 +164,29 @@ export class RegistryClient {
       message?.resume();
       const wait = Number(message?.headers['retry-after'] ?? 0) * 1000 || retries.firstWaitMs * 2 ** failures;
       await this.#clock.sleep(Math.min(wait, 30_000), signal);
+      // What a redirect led to may have been good for a moment only: ask again where it came from.
+      [url, redirects] = [own, 0];
     }
   }
 
+  #url(path: string): string {
+    const base = new URL(this.#endpoint.baseUrl).pathname.replace(/\/$/, '');
+    const prefix = base === '' || base === '/v2' ? '' : base;
+    return `${new URL(this.#endpoint.baseUrl).origin}${prefix}/v2/${this.#repository}/${path}`;
+  }
+
   async #tryGet(
-    path: string,
+    url: string,
     headers: Record<string, string>,
     signal?: AbortSignal,
   ): Promise<{ message?: IncomingMessage; error?: unknown }> {
-    const base = new URL(this.#endpoint.baseUrl).pathname.replace(/\/$/, '');
-    const prefix = base === '' || base === '/v2' ? '' : base;
-    const url = `${new URL(this.#endpoint.baseUrl).origin}${prefix}/v2/${this.#repository}/${path}`;
+    // A blob may be stored elsewhere; credentials and the fields meant for the registry are not sent there.
+    const home = sameOrigin(url, this.#endpoint.baseUrl);
     const sent = {
       'user-agent': 'deckhand',
-      ...this.#endpoint.config?.headers,
+      ...(home ? this.#endpoint.config?.headers : {}),
       ...headers,
-      ...(this.#authorization ? { authorization: this.#authorization } : {}),
+      ...(home && this.#authorization ? { authorization: this.#authorization } : {}),
     };
     try {
       return {
@@ -151,13 +206,6 @@ export class RegistryClient {
     }
   }
 
-  /** A blob may be stored elsewhere; credentials are not sent there. */
-  async #follow(url: string, headers: Record<string, string>, signal?: AbortSignal): Promise<IncomingMessage> {
-    const message = await this.#http.stream({ path: url, headers, ...(signal ? { signal } : {}) });
-    if (message.statusCode === 200 || message.statusCode === 206) return message;
-    throw new ImageError('UNAVAILABLE', `unexpected status ${message.statusCode} from GET request to ${url}`);
-  }
-
   /** Answers a challenge (RFC 7235; Docker's token specification). */
   async #authorize(challenge: string, signal?: AbortSignal): Promise<void> {
     const { auth } = this.#endpoint;
@@ -174,26 +222,41 @@ export class RegistryClient {
       throw denied(`the registry asks for ${challenge || 'nothing known'}`);
     const scope = parameters['scope'] ?? `repository:${this.#repository}:pull`;
     const query = new URLSearchParams({ scope, ...(parameters['service'] ? { service: parameters['service'] } : {}) });
-    const response = auth?.identityToken
-      ? await this.#http.request({
+    this.#authorization = `Bearer ${await this.#token(parameters['realm'], query, signal)}`;
+  }
+
+  async #token(realm: string, query: URLSearchParams, signal?: AbortSignal): Promise<string> {
+    const { auth } = this.#endpoint;
+    const basic = basicAuthorization(auth);
+    if (!/^https?:\/\//.test(realm)) throw denied(`the registry names ${JSON.stringify(realm)} as its token server`);
+    const limits = { timeoutMs: 30_000, ...(signal ? { signal } : {}) };
+    const request = auth?.identityToken
+      ? {
           method: 'POST',
-          path: parameters['realm'],
+          path: realm,
           headers: { 'content-type': 'application/x-www-form-urlencoded' },
           body: `${query}&grant_type=refresh_token&client_id=deckhand&refresh_token=${encodeURIComponent(auth.identityToken)}`,
-        })
-      : await this.#http.request({
-          path: `${parameters['realm']}?${query}`,
+        }
+      : {
+          path: `${realm}${realm.includes('?') ? '&' : '?'}${query}`,
           headers: { ...(basic ? { authorization: basic } : {}) },
-          ...(signal ? { signal } : {}),
-        });
-    if (response.status !== 200)
-      throw denied(`token request answered ${response.status}: ${response.body.toString().slice(0, 200)}`);
-    const { token, access_token: accessToken } = JSON.parse(response.body.toString()) as {
-      token?: string;
-      access_token?: string;
-    };
-    if (!token && !accessToken) throw denied('the token server gave no token');
-    this.#authorization = `Bearer ${token ?? accessToken}`;
+        };
+    const response = await this.#http.request({ ...request, ...limits }).catch((error: unknown) => {
+      throw signal?.aborted ? signal.reason : unavailable(realm, error);
+    });
+    const text = response.body.toString();
+    if (response.status === 429 || response.status >= 500)
+      throw unavailable(realm, new Error(`unexpected status from GET request: ${response.status}`));
+    if (response.status !== 200) throw denied(`token request answered ${response.status}: ${text.slice(0, 200)}`);
+    let answer: { token?: unknown; access_token?: unknown } | null = null;
+    try {
+      answer = JSON.parse(text);
+    } catch {
+      // Said below.
+    }
+    const token = answer?.token || answer?.access_token;
+    if (typeof token !== 'string') throw denied('the token server gave no token');
+    return token;
   }
 
   async #refusal(path: string, message: IncomingMessage): Promise<ImageError> {
@@ -211,6 +274,17 @@ export class RegistryClient {
   }
 }
 
+function sameOrigin(one: string, other: string): boolean {
+  return new URL(one).origin === new URL(other).origin;
+}
+
+/** Where a redirect leads. @throws ImageError when that is no web address */
+function redirectTarget(location: string, from: string): string {
+  const target = URL.parse(location, from);
+  if (target && /^https?:$/.test(target.protocol)) return target.href;
+  throw new ImageError('UNAVAILABLE', `${from} redirects to ${JSON.stringify(location)}, which cannot be fetched`);
+}
+
 function denied(why: string): ImageError {
   return new ImageError(
     'UNAUTHENTICATED',
@@ -226,10 +300,10 @@ function unavailable(server: string, cause: unknown): ImageError {
   );
 }
 
-async function readAll(message: IncomingMessage, most: number): Promise<Buffer> {
+async function readAll(message: AsyncIterable<Buffer>, most: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of message as AsyncIterable<Buffer>) {
+  for await (const chunk of message) {
     length += chunk.length;
     if (length > most) throw new ImageError('RESOURCE_EXHAUSTED', `answer is longer than ${most} bytes`);
     chunks.push(chunk);

@@ -33,7 +33,12 @@ const kinds: Record<string, TarEntry['kind']> = {
 /** Longest extension record (names, attributes) that is read into memory, bytes. */
 const longestExtension = 1024 * 1024;
 
-/** Reads a tar stream: ustar, pax (POSIX.1-2001) and GNU long names. */
+/** Largest user or group number (0xffffffff means "unchanged" to chown). */
+const largestOwner = 0xfffffffe;
+/** Times that every file system here can hold: 1901 to 2446. */
+const times = { earliest: -(2 ** 31), latest: 15_032_385_535 };
+
+/** Reads a tar stream: ustar, pax (POSIX.1-2001) and GNU long names. Call `close` when it is not read to its end. */
 export class TarReader {
   readonly #source: AsyncIterator<Uint8Array>;
   #buffer: Buffer = Buffer.alloc(0);
@@ -80,9 +85,19 @@ export class TarReader {
     while (await this.#fill()) this.#buffer = Buffer.alloc(0);
   }
 
+  /** Lets go of the stream, also in the middle of it. */
+  async close(): Promise<void> {
+    await this.#source.return?.();
+  }
+
   #complete(header: ReturnType<typeof parseHeader>, extension: Map<string, Buffer>): TarEntry {
     const text = (key: string) => extension.get(key)?.toString();
-    const number = (key: string, fallback: number) => (extension.has(key) ? Number(text(key)) : fallback);
+    const number = (key: string, fallback: number, least = 0, most = Number.MAX_SAFE_INTEGER) => {
+      // An empty value takes the record back (POSIX.1-2001, pax).
+      const value = text(key) ? Number(text(key)) : fallback;
+      if (value >= least && value <= most) return value;
+      throw new ImageError('DATA_LOSS', `archive entry ${JSON.stringify(header.path)} has an impossible ${key}`);
+    };
     const kind = kinds[header.type];
     if (!kind || [...extension.keys()].some((key) => key.startsWith('GNU.sparse'))) {
       throw new ImageError(
@@ -91,9 +106,9 @@ export class TarReader {
       );
     }
     const size = number('size', header.size);
-    this.#left = kind === 'file' ? size : 0;
-    // Only files have content; a size on anything else is noise, except that it is skipped where the header says so.
-    if (kind !== 'file') this.#left = header.size;
+    if (!Number.isInteger(size)) throw new ImageError('DATA_LOSS', 'archive entry has an impossible size');
+    // A link's size is that of its target: no content follows (pax(1), ustar). On the others it is skipped.
+    this.#left = kind === 'hardlink' || kind === 'symlink' ? 0 : size;
     this.#padding = (block - (this.#left % block)) % block;
     const attributes = new Map<string, Buffer>();
     for (const [key, value] of extension)
@@ -102,13 +117,13 @@ export class TarReader {
       path: text('path') ?? header.path,
       kind: kind === 'file' && (text('path') ?? header.path).endsWith('/') ? 'directory' : kind,
       mode: header.mode & 0o7777,
-      uid: number('uid', header.uid),
-      gid: number('gid', header.gid),
+      uid: number('uid', header.uid, 0, largestOwner),
+      gid: number('gid', header.gid, 0, largestOwner),
       size,
-      mtime: number('mtime', header.mtime),
+      mtime: Math.min(Math.max(number('mtime', header.mtime, -Infinity, Infinity), times.earliest), times.latest),
       linkPath: text('linkpath') ?? header.linkPath,
-      major: header.major,
-      minor: header.minor,
+      major: number('SCHILY.devmajor', header.major, 0, 0xffffffff),
+      minor: number('SCHILY.devminor', header.minor, 0, 0xffffffff),
       attributes,
     };
   }
@@ -156,12 +171,13 @@ export class TarReader {
 }
 
 function parseHeader(header: Buffer) {
-  const sum = header.reduce((total, byte, at) => total + (at >= 148 && at < 156 ? 0x20 : byte), 0);
+  let sum = 8 * 0x20;
+  for (let at = 0; at < block; at++) if (at < 148 || at >= 156) sum += header[at]!;
   if (sum !== readNumber(header, 148, 8)) throw new ImageError('DATA_LOSS', 'archive header has a wrong checksum');
   const text = (from: number, length: number) => trimNul(header.subarray(from, from + length)).toString();
   const prefix = text(257, 5) === 'ustar' && text(257, 8) !== 'ustar  ' ? text(345, 155) : '';
   const size = readNumber(header, 124, 12);
-  if (size < 0 || !Number.isSafeInteger(size))
+  if (!Number.isSafeInteger(size) || size < 0)
     throw new ImageError('DATA_LOSS', 'archive entry has an impossible size');
   return {
     path: prefix ? `${prefix}/${text(0, 100)}` : text(0, 100),
@@ -180,9 +196,10 @@ function parseHeader(header: Buffer) {
 /** A number in octal text, or in base 256 when the first bit is set (GNU). */
 function readNumber(header: Buffer, from: number, length: number): number {
   if ((header[from]! & 0x80) !== 0) {
-    let value = BigInt(header[from]! & 0x7f);
+    // Two's complement: the second bit is the sign.
+    let value = BigInt(header[from]! & 0x3f);
     for (let at = from + 1; at < from + length; at++) value = (value << 8n) | BigInt(header[at]!);
-    return Number(value);
+    return Number((header[from]! & 0x40) !== 0 ? value - (1n << BigInt(length * 8 - 2)) : value);
   }
   const text = header.toString('latin1', from, from + length).replaceAll(/[\0 ]/g, '');
   return /^[0-7]*$/.test(text) ? Number.parseInt(text || '0', 8) : Number.NaN;
@@ -198,10 +215,11 @@ function parsePax(content: Buffer): Map<string, Buffer> {
   const records = new Map<string, Buffer>();
   for (let at = 0; at < content.length; ) {
     const space = content.indexOf(0x20, at);
-    const length = space < 0 ? 0 : Number(content.toString('latin1', at, space));
+    const digits = space < 0 ? '' : content.toString('latin1', at, space);
+    const length = /^[0-9]{1,7}$/.test(digits) ? Number(digits) : 0;
     const record = content.subarray(space + 1, at + length - 1);
     const equals = record.indexOf(0x3d);
-    if (!(length > 0) || equals < 0 || at + length > content.length)
+    if (equals <= 0 || at + length > content.length || content[at + length - 1] !== 0x0a)
       throw new ImageError('DATA_LOSS', 'archive has a damaged pax header');
     records.set(record.toString('utf8', 0, equals), Buffer.from(record.subarray(equals + 1)));
     at += length;

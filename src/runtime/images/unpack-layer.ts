@@ -12,7 +12,7 @@ import {
   symlinkSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { makeSpecialFile, setExtendedAttribute } from '../../host/files/index.ts';
 import { ImageError } from './image-error.ts';
 import { type TarEntry, TarReader } from './tar-reader.ts';
@@ -21,6 +21,12 @@ import { type TarEntry, TarReader } from './tar-reader.ts';
 export interface LayerUsage {
   bytes: number;
   inodes: number;
+}
+
+/** What was found in a layer. */
+export interface UnpackedLayer extends LayerUsage {
+  /** Directories that its entries are in but that have no entry themselves; '' is the root. */
+  implied: string[];
 }
 
 /** Bounds of what is unpacked. */
@@ -46,17 +52,22 @@ export async function unpackLayer(
   stream: AsyncIterable<Uint8Array>,
   directory: string,
   limits: UnpackLimits,
-): Promise<LayerUsage> {
+): Promise<UnpackedLayer> {
   const unpacker = new Unpacker(directory, limits);
   const reader = new TarReader(stream);
-  for (let entry = await reader.next(); entry; entry = await reader.next()) await unpacker.add(entry, reader);
-  await reader.drain();
+  try {
+    for (let entry = await reader.next(); entry; entry = await reader.next()) await unpacker.add(entry, reader);
+    await reader.drain();
+  } finally {
+    await reader.close();
+  }
   unpacker.finish();
-  return unpacker.usage;
+  return { ...unpacker.usage, implied: [...unpacker.implied] };
 }
 
 class Unpacker {
   readonly usage: LayerUsage = { bytes: 0, inodes: 0 };
+  readonly implied = new Set<string>(['']);
   readonly #root: string;
   readonly #limits: UnpackLimits;
   /** Real directories below the root, so that each is looked at only once. */
@@ -75,7 +86,11 @@ class Unpacker {
       throw tooLarge(`more than ${this.#limits.maximumEntries} entries`);
     const parts = splitPath(entry.path);
     const name = parts.pop();
-    if (name === undefined) return this.#setAttributes(this.#root, entry);
+    if (name === undefined) {
+      if (entry.kind !== 'directory') return;
+      this.implied.delete('');
+      return this.#setAttributes(this.#root, entry);
+    }
     const parent = this.#resolve(parts);
     if (name === opaqueName) return setExtendedAttribute(parent, 'trusted.overlay.opaque', Buffer.from('y'));
     const whiteout = name.startsWith(whiteoutPrefix);
@@ -98,6 +113,7 @@ class Unpacker {
       case 'directory':
         if (!this.#directories.has(path)) mkdirSync(path, { recursive: true });
         this.#directories.add(path);
+        this.implied.delete(relative(this.#root, path));
         return;
       case 'symlink':
         return symlinkSync(entry.linkPath, path);
@@ -130,9 +146,12 @@ class Unpacker {
     const there = lstatSync(path, { throwIfNoEntry: false });
     if (!there || (forDirectory && there.isDirectory())) return;
     rmSync(path, { recursive: true, force: true });
-    if (there.isDirectory())
-      for (const known of this.#directories)
-        if (known === path || known.startsWith(`${path}/`)) this.#directories.delete(known);
+    if (!there.isDirectory()) return;
+    for (const known of this.#directories) {
+      if (known !== path && !known.startsWith(`${path}/`)) continue;
+      this.#directories.delete(known);
+      this.implied.delete(relative(this.#root, known));
+    }
   }
 
   #setAttributes(path: string, entry: TarEntry): void {
@@ -140,7 +159,7 @@ class Unpacker {
     // Changing the owner drops set-user-ID bits and capabilities: they come after it.
     if (entry.kind !== 'symlink') chmodSync(path, entry.mode);
     for (const [name, value] of entry.attributes) {
-      if (!name.startsWith('trusted.overlay.')) setExtendedAttribute(path, name, value);
+      if (!name.startsWith('trusted.overlay.')) setAttribute(path, name, value);
     }
     if (entry.kind === 'directory') this.#times.push({ path, mtime: entry.mtime });
     else lutimesSync(path, entry.mtime, entry.mtime);
@@ -167,8 +186,11 @@ class Unpacker {
           todo.unshift(...target.split('/').filter((one) => one !== '' && one !== '.'));
           continue;
         }
-        if (!there) mkdirSync(next, 0o755);
-        else if (!there.isDirectory())
+        if (!there) {
+          mkdirSync(next);
+          chmodSync(next, 0o755);
+          this.implied.add(relative(this.#root, next));
+        } else if (!there.isDirectory())
           throw new ImageError(
             'DATA_LOSS',
             `archive puts entries below ${JSON.stringify(parts.join('/'))}, which is no directory`,
@@ -178,6 +200,18 @@ class Unpacker {
       at = next;
     }
     return at;
+  }
+}
+
+/** Sets an attribute; one that the file system or the security module here does not have is left out, as others do. */
+function setAttribute(path: string, name: string, value: Buffer): void {
+  try {
+    setExtendedAttribute(path, name, value);
+  } catch (error) {
+    const { code } = error as { code?: string };
+    // User attributes exist on files and directories only (EPERM on the others).
+    if (code === 'ENOTSUP' || code === 'EOPNOTSUPP' || (code === 'EPERM' && name.startsWith('user.'))) return;
+    throw error;
   }
 }
 

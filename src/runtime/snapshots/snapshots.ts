@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, SerialRunner } from '../../async/index.ts';
 import { bindMount, isMountPoint, isOverlay, mountOverlay, unmount } from '../../host/mounts/index.ts';
@@ -67,12 +67,15 @@ class OverlaySnapshots implements Snapshots {
       const directory = join(this.#root, containerId);
       const target = join(directory, 'rootfs');
       if (isOverlay(target)) return target;
+      const lower = this.#images().layerPaths(imageId);
       await this.#record(directory, imageId, false);
       const [upper, work] = [join(directory, 'upper'), join(directory, 'work')];
       // A volatile overlay that was not unmounted (a reboot) refuses to be mounted again while this mark is there.
       await rm(join(work, 'work', 'incompat'), { recursive: true, force: true });
-      await Promise.all([upper, work, target].map((path) => mkdir(path, { recursive: true, mode: 0o755 })));
-      mountOverlay(target, { lower: this.#images().layerPaths(imageId), upper, work });
+      await Promise.all([work, target].map((path) => mkdir(path, { recursive: true, mode: 0o755 })));
+      // A container that has run already may have changed them: they are set once, when the place is new.
+      if (await isNew(upper)) await this.#inherit(imageId, upper);
+      mountOverlay(target, { lower: lower.length > 0 ? lower : [await this.#empty(directory)], upper, work });
       return target;
     });
   }
@@ -82,9 +85,16 @@ class OverlaySnapshots implements Snapshots {
       const directory = join(this.#root, key);
       const target = join(directory, 'rootfs');
       if (isMountPoint(target)) return target;
+      const lower = this.#images().layerPaths(imageId);
       await this.#record(directory, imageId, true);
       await mkdir(target, { recursive: true, mode: 0o755 });
-      const lower = this.#images().layerPaths(imageId);
+      if (lower.length === 0) lower.push(await this.#empty(directory));
+      if (lower.length > 1 && this.#images().inheritedDirectories(imageId).length > 0) {
+        const inherited = join(directory, 'inherited');
+        await rm(inherited, { recursive: true, force: true });
+        await this.#inherit(imageId, inherited);
+        lower.unshift(inherited);
+      }
       // An overlay needs two layers to be read-only.
       if (lower.length > 1) mountOverlay(target, { lower });
       else bindMount(lower[0]!, target, { readOnly: true });
@@ -126,6 +136,34 @@ class OverlaySnapshots implements Snapshots {
     return inUse;
   }
 
+  /** Makes a layer of the directories whose owner and mode the lower layers of the image say. */
+  async #inherit(imageId: string, layer: string): Promise<void> {
+    const made = `${layer}.new`;
+    await rm(made, { recursive: true, force: true });
+    await mkdir(made);
+    const [top] = this.#images().layerPaths(imageId);
+    // The root of an overlay is as its topmost directory is.
+    const root = top ? await lstat(top) : { mode: 0o755, uid: 0, gid: 0, mtimeMs: 0 };
+    const all = [
+      { path: '', mode: root.mode & 0o7777, uid: root.uid, gid: root.gid, mtime: root.mtimeMs / 1000 },
+      ...this.#images().inheritedDirectories(imageId),
+    ];
+    for (const { path, mode, uid, gid } of all) {
+      const directory = join(made, path);
+      await mkdir(directory, { recursive: true });
+      await chown(directory, uid, gid);
+      await chmod(directory, mode);
+    }
+    for (const { path, mtime } of all.reverse()) await utimes(join(made, path), mtime, mtime);
+    await rename(made, layer);
+  }
+
+  async #empty(directory: string): Promise<string> {
+    const empty = join(directory, 'empty');
+    await mkdir(empty, { recursive: true });
+    return empty;
+  }
+
   async #record(directory: string, imageId: string, readOnly: boolean): Promise<void> {
     const image = this.#images().status(imageId);
     const record: SnapshotRecord = { version: 1, imageId, layers: image?.layers ?? [], readOnly };
@@ -134,4 +172,11 @@ class OverlaySnapshots implements Snapshots {
     await writeFile(`${file}.new`, JSON.stringify(record));
     await rename(`${file}.new`, file);
   }
+}
+
+async function isNew(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => false,
+    () => true,
+  );
 }
