@@ -22,7 +22,6 @@ export function componentArguments(name: ComponentName, options: UpOptions, node
   const paths = instancePaths(options.dataDirectory);
   const common = options.verbose ? ['--v', '4'] : [];
   const kubeconfig = (user: string) => ['--kubeconfig', join(paths.pki, `${user}.conf`)];
-  const clusterDns = addressInRange(options.serviceCidr, 10);
   const build: Record<ComponentName, () => string[]> = {
     apiserver: () => [
       ...['--data-dir', paths.store, '--cert-dir', paths.pki],
@@ -53,15 +52,7 @@ export function componentArguments(name: ComponentName, options: UpOptions, node
       '--root-ca-file',
       join(paths.pki, 'ca.crt'),
     ],
-    dns: () => [
-      ...kubeconfig('dns'),
-      '--listen',
-      `${nodeIp}:${dnsPort}`,
-      '--cluster-domain',
-      clusterDomain,
-      '--cluster-dns',
-      clusterDns,
-    ],
+    dns: () => [...kubeconfig('dns'), '--listen', `${nodeIp}:${dnsPort}`, '--cluster-domain', clusterDomain],
   };
   return [...build[name](), ...common];
 }

@@ -312,3 +312,116 @@ test('a namespace takes its content with it', async () => {
   const { items } = await client.list(resources.pods, { namespace: 'short' });
   assert.equal(items.length, 0);
 });
+
+test('a StatefulSet makes its pods in order, each with a name, and updates from the last', async () => {
+  const labels = { app: 'state' };
+  const spec = (image: string): any => ({
+    serviceName: 'state',
+    replicas: 3,
+    selector: { matchLabels: labels },
+    template: { metadata: { labels }, spec: { containers: [{ name: 'c', image }] } },
+  });
+  await client.create(resources.statefulsets, { metadata: { name: 'state', namespace: 'default' }, spec: spec('v1') });
+  await until('three', resources.statefulsets, 'state', ({ status }) => status?.readyReplicas === 3);
+  const pod = await client.get(resources.pods, 'state-2', { namespace: 'default' });
+  assert.equal(pod.spec.hostname, 'state-2');
+  assert.equal(pod.spec.subdomain, 'state');
+  await client.patch(resources.statefulsets, 'state', { spec: spec('v2') }, { namespace: 'default', type: 'merge' });
+  const done = await until(
+    'v2',
+    resources.statefulsets,
+    'state',
+    ({ status, metadata }) =>
+      status?.updatedReplicas === 3 && status.readyReplicas === 3 && status.observedGeneration === metadata.generation,
+  );
+  assert.equal(done.status?.currentRevision, done.status?.updateRevision);
+  assert.equal((await client.get(resources.pods, 'state-0', { namespace: 'default' })).spec.containers[0]!.image, 'v2');
+  await client.patch(
+    resources.statefulsets,
+    'state',
+    { spec: { replicas: 0 } },
+    { namespace: 'default', type: 'merge' },
+  );
+  await until('none', resources.statefulsets, 'state', ({ status }) => status?.replicas === 0);
+  await client.delete(resources.statefulsets, 'state', { namespace: 'default', propagationPolicy: 'Background' });
+});
+
+/** Ends the pods of a Job as they start. */
+async function finishPods(label: string, phase: 'Succeeded' | 'Failed', count: number): Promise<void> {
+  const seen = new Set<string>();
+  await pollUntil(
+    `${count} pods ${phase}`,
+    async () => {
+      const { items } = await client.list(resources.pods, { namespace: 'default', labelSelector: `job=${label}` });
+      for (const { metadata, status } of items) {
+        if (status?.phase !== 'Running' || seen.has(metadata.uid)) continue;
+        await client.patch(
+          resources.pods,
+          metadata.name,
+          { status: { phase } },
+          { namespace: 'default', type: 'merge', subresource: 'status' },
+        );
+        seen.add(metadata.uid);
+      }
+      return seen.size >= count;
+    },
+    { timeoutMs: 10_000, intervalMs: 20 },
+  );
+}
+function job(name: string, more: object = {}): any {
+  const labels = { job: name };
+  return {
+    metadata: { name, namespace: 'default' },
+    spec: {
+      selector: { matchLabels: labels },
+      manualSelector: true,
+      template: { metadata: { labels }, spec: { restartPolicy: 'Never', containers: [{ name: 'c', image: 'v1' }] } },
+      ...more,
+    },
+  };
+}
+
+test('a Job counts what succeeds, each pod once, and ends', async () => {
+  await client.create(resources.jobs, job('three', { completions: 3, parallelism: 2 }));
+  await finishPods('three', 'Succeeded', 3);
+  const done = await until('complete', resources.jobs, 'three', ({ status }) => Boolean(status?.completionTime));
+  assert.equal(done.status?.succeeded, 3);
+  assert.equal(done.status?.active, undefined);
+  await client.delete(resources.jobs, 'three', { namespace: 'default', propagationPolicy: 'Background' });
+  await pollUntil(
+    'pods gone',
+    async () =>
+      (await client.list(resources.pods, { namespace: 'default', labelSelector: 'job=three' })).items.every(
+        ({ metadata }) => metadata.deletionTimestamp || !metadata.finalizers?.length,
+      ),
+    { timeoutMs: 10_000 },
+  );
+});
+
+test('an indexed Job has every index once; one that fails too often is failed', async () => {
+  await client.create(resources.jobs, job('indexed', { completions: 4, parallelism: 4, completionMode: 'Indexed' }));
+  await finishPods('indexed', 'Succeeded', 4);
+  const done = await until('complete', resources.jobs, 'indexed', ({ status }) => Boolean(status?.completionTime));
+  assert.equal(done.status?.completedIndexes, '0-3');
+  await client.create(resources.jobs, job('bad', { backoffLimit: 0 }));
+  await finishPods('bad', 'Failed', 1);
+  const failed = await until('failed', resources.jobs, 'bad', ({ status }) => Boolean(status?.conditions?.length));
+  assert.equal(failed.status?.conditions?.find(({ type }) => type === 'Failed')?.reason, 'BackoffLimitExceeded');
+});
+
+test('a budget counts what may be disrupted', async () => {
+  await client.create(resources.deployments, deployment('guarded', 'v1', 3));
+  await until('3', resources.deployments, 'guarded', available(3));
+  await client.create(resources.poddisruptionbudgets, {
+    metadata: { name: 'guard', namespace: 'default' },
+    spec: { maxUnavailable: 1, selector: { matchLabels: { app: 'guarded' } } },
+  });
+  const { status } = await until(
+    'status',
+    resources.poddisruptionbudgets,
+    'guard',
+    (one) => one.status?.currentHealthy === 3,
+  );
+  assert.equal(status?.desiredHealthy, 2);
+  assert.equal(status?.disruptionsAllowed, 1);
+});

@@ -262,8 +262,6 @@ for (const mode of ['nftables', 'iptables'] as const) {
         'busybox',
         'wget',
         '-q',
-        '-T',
-        '5',
         '-O',
         '-',
         `http://${clusterIp}/`,

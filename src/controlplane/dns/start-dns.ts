@@ -73,9 +73,10 @@ export function startDns(config: DnsConfig, context: { log: Logger; clock: Clock
   };
   const ends = [services.subscribe(wake), slices.subscribe(wake)];
   const ready = (async () => {
-    listener = await serveDns(
-      { host: listenAddress, port: config.port ?? 53, clock: context.clock },
-      async (message, { transport }) => resolver.answer(message, transport),
+    listener = await whenAddressExists(context.clock, () =>
+      serveDns({ host: listenAddress, port: config.port ?? 53, clock: context.clock }, async (message, { transport }) =>
+        resolver.answer(message, transport),
+      ),
     );
     await Promise.all([services, slices, namespaces].map((store) => store.informer.synced));
     queue.add('publish');
@@ -91,6 +92,18 @@ export function startDns(config: DnsConfig, context: { log: Logger; clock: Clock
       if (!config.informers) informers.stop();
     },
   };
+}
+
+/** The address may be that of the pods' bridge, which the runtime makes while it starts: wait for it, at most 30 s. */
+async function whenAddressExists<T>(clock: Clock, listen: () => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await listen();
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'EADDRNOTAVAIL' || tries >= 1_500) throw error;
+      await clock.sleep(20);
+    }
+  }
 }
 
 /** Leads the Service kube-dns to where we listen. */

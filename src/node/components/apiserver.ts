@@ -39,12 +39,14 @@ export default defineComponent({
     const [first, last] = values['service-node-port-range'].split('-').map(Number);
     if (!first || !last || first > last || last > 65_535)
       throw new UsageError(`--service-node-port-range ${values['service-node-port-range']} must be FIRST-LAST`);
-    const extensions = await createExtensions(
+    const extensions = createExtensions(
       {
-        pki,
-        serviceCidr: values['service-cluster-ip-range'],
-        nodePortRange: { first, last },
+        serviceCidrs: values['service-cluster-ip-range'].split(','),
+        nodePorts: [first, last],
         advertise: { address: advertiseAddress, port },
+        serviceAccountKey: pki.serviceAccountKey,
+        kubeletClient: pki.kubeletClient,
+        clientCa: pki.tls.clientCa,
       },
       context,
     );

@@ -1,4 +1,5 @@
-import { startDns } from '../../controlplane/index.ts';
+import { readFile } from 'node:fs/promises';
+import { parseResolvConf, startDns } from '../../controlplane/index.ts';
 import { defineComponent } from '../component-module.ts';
 import { UsageError } from '../flags.ts';
 import { clientFlags, clientFrom, commonFlags, readNumber } from './common.ts';
@@ -32,7 +33,7 @@ export default defineComponent({
         listenAddress: match[1]!,
         port: readNumber('listen', match[2]!, 1, 65_535),
         clusterDomain: values['cluster-domain'],
-        resolvConf: values['resolv-conf'],
+        upstreams: parseResolvConf(await readFile(values['resolv-conf'], 'utf8').catch(() => '')),
       },
       context,
     );
