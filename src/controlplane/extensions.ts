@@ -65,6 +65,7 @@ export function createExtensions(config: ExtensionsConfig, { log, clock }: { log
       admission: admission.filter(({ name }) => name === 'NodeRestriction'),
       clock,
     }),
+    documents: issuerDocuments(signer, config.advertise),
     async bootstrap(registry) {
       const begun = clock.monotonic();
       opened = registry;
@@ -77,5 +78,25 @@ export function createExtensions(config: ExtensionsConfig, { log, clock }: { log
       });
       log.debug('the first objects are there', { ms: Math.round(clock.monotonic() - begun) });
     },
+  };
+}
+
+/** How others check service-account tokens: OpenID discovery and the public keys. */
+function issuerDocuments(
+  signer: TokenSigner,
+  { address, port }: ExtensionsConfig['advertise'],
+): Extensions['documents'] {
+  const host = address.includes(':') ? `[${address}]` : address;
+  const json = (contentType: string, body: object) => async () => ({ contentType, body: JSON.stringify(body) });
+  const keys = signer.keySet();
+  return {
+    '/.well-known/openid-configuration': json('application/json', {
+      issuer: signer.issuer,
+      jwks_uri: `https://${host}:${port}/openid/v1/jwks`,
+      response_types_supported: ['id_token'],
+      subject_types_supported: ['public'],
+      id_token_signing_alg_values_supported: [signer.algorithm],
+    }),
+    '/openid/v1/jwks': json('application/jwk-set+json', keys),
   };
 }

@@ -42,6 +42,11 @@ export class TokenSigner {
     this.#keyId = createHash('sha256').update(der).digest('base64url');
   }
 
+  /** How tokens are signed. */
+  get algorithm(): 'ES256' | 'RS256' {
+    return this.#algorithm;
+  }
+
   /** Makes a token. */
   issue(claims: Omit<TokenClaims, 'iss' | 'jti' | 'iat' | 'nbf'>, nowMs: number): string {
     const now = Math.floor(nowMs / 1000);

@@ -26,9 +26,14 @@ export function attributesOf(exchange: Pick<Exchange, 'target' | 'verb' | 'user'
     resource: { group: info.group, version: info.version, plural: info.plural, subresource },
     // A namespace is in itself.
     namespace: target.namespace || (info.key === 'namespaces' ? name : ''),
-    name,
+    name: name || nameSelected(url),
     path: url.pathname,
   };
+}
+
+/** Who lists or watches objects of one name asks for that one. */
+function nameSelected(url: URL): string {
+  return /(?:^|,)metadata\.name==?([^,!=]+)(?:,|$)/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1] ?? '';
 }
 
 /** Throws 403 unless the authorizer lets the request pass. */
