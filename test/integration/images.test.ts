@@ -57,7 +57,7 @@ afterEach(async () => {
 const rejects = (promise: Promise<unknown>, code: string, text: RegExp) =>
   assert.rejects(promise, (error: unknown) => {
     assert.ok(error instanceof ImageError);
-    assert.equal(error.code, code, error.stack);
+    assert.equal(error.code, code, error.message);
     assert.match(error.message, text);
     return true;
   });
