@@ -1,4 +1,5 @@
-import { type EndpointSlice, type Namespace, resources, type Service } from '../../api/index.ts';
+import { networkInterfaces } from 'node:os';
+import { type EndpointSlice, type Namespace, type Node, resources, type Service } from '../../api/index.ts';
 import { type Clock, type Component, KeyedQueue } from '../../async/index.ts';
 import { type ApiClient, isAlreadyExists, isNotFound } from '../../client/index.ts';
 import type { Logger } from '../../log/index.ts';
@@ -21,7 +22,10 @@ export interface DnsConfig {
   clusterDomain?: string;
   /** Who is asked for all other names; see parseResolvConf. Default nobody: such questions fail at once. */
   upstreams?: readonly Upstream[];
-  /** The address that the Service kube-system/kube-dns leads to. Default listenAddress; '' leaves the Service alone. */
+  /**
+   * The address that the Service kube-system/kube-dns leads to; '' leaves the Service alone. Default listenAddress, or,
+   * where that means every address, that of the node on this machine.
+   */
   advertiseAddress?: string;
   /** Makes the Service kube-system/kube-dns with this address when it is not there. Default: it is left to others. */
   serviceAddress?: string;
@@ -47,6 +51,7 @@ export function startDns(config: DnsConfig, context: { log: Logger; clock: Clock
   const services = informers.store<Service>(resources.services);
   const slices = informers.store<EndpointSlice>(resources.endpointslices);
   const namespaces = informers.store<Namespace>(resources.namespaces);
+  const nodes = informers.store<Node>(resources.nodes);
   const reverse = new ReverseIndex(
     domain,
     () => services.list(),
@@ -61,7 +66,7 @@ export function startDns(config: DnsConfig, context: { log: Logger; clock: Clock
   };
   const resolver = new Resolver({ domain, source, forwarder, log: context.log });
   let listener: DnsListener | undefined;
-  const queue = new KeyedQueue(() => publish(config, listener!.port, { services, slices }), {
+  const queue = new KeyedQueue(() => publish(config, listener!, { services, slices, nodes }), {
     clock: context.clock,
     concurrency: 1,
     retryMaximumMs: 5_000,
@@ -71,14 +76,17 @@ export function startDns(config: DnsConfig, context: { log: Logger; clock: Clock
     reverse.invalidate();
     if (listener && key.startsWith(`${namespace}/${serviceName}`)) queue.add('publish');
   };
-  const ends = [services.subscribe(wake), slices.subscribe(wake)];
+  const onNode = (_key: string, now: Node | undefined, before: Node | undefined) => {
+    if (listener && !sameJson(now?.status?.addresses, before?.status?.addresses)) queue.add('publish');
+  };
+  const ends = [services.subscribe(wake), slices.subscribe(wake), nodes.subscribe(onNode)];
   const ready = (async () => {
     listener = await whenAddressExists(context.clock, () =>
       serveDns({ host: listenAddress, port: config.port ?? 53, clock: context.clock }, async (message, { transport }) =>
         resolver.answer(message, transport),
       ),
     );
-    await Promise.all([services, slices, namespaces].map((store) => store.informer.synced));
+    await Promise.all([services, slices, namespaces, nodes].map((store) => store.informer.synced));
     queue.add('publish');
   })();
   return {
@@ -109,15 +117,20 @@ async function whenAddressExists<T>(clock: Clock, listen: () => Promise<T>): Pro
 /** Leads the Service kube-dns to where we listen. */
 async function publish(
   config: DnsConfig,
-  port: number,
-  stores: { services: Store<Service>; slices: Store<EndpointSlice> },
+  listener: DnsListener,
+  stores: { services: Store<Service>; slices: Store<EndpointSlice>; nodes: Store<Node> },
 ): Promise<void> {
-  const { client, listenAddress, advertiseAddress = listenAddress, serviceAddress } = config;
-  if (advertiseAddress === '') return;
+  const { client, listenAddress, serviceAddress } = config;
+  const everywhere = listenAddress === '0.0.0.0' || listenAddress === '::';
+  const advertiseAddress =
+    config.advertiseAddress ?? (everywhere ? addressOfMachine(stores.nodes.list()) : listenAddress);
+  // Without an address yet: a node that registers wakes us again.
+  if (!advertiseAddress) return;
+  if (everywhere) await listener.listenAt(advertiseAddress);
   if (serviceAddress && !stores.services.get(`${namespace}/${serviceName}`)) {
     await ignoring(isAlreadyExists, client.create(resources.services, kubeDnsService(serviceAddress)));
   }
-  const wanted = kubeDnsSlice(advertiseAddress, port);
+  const wanted = kubeDnsSlice(advertiseAddress, listener.port);
   const existing = stores.slices.get(`${namespace}/${sliceName}`);
   if (!existing) {
     await ignoring(isAlreadyExists, client.create(resources.endpointslices, wanted));
@@ -133,6 +146,15 @@ async function publish(
     await client.create(resources.endpointslices, wanted);
   } else
     await client.update(resources.endpointslices, { ...existing, endpoints: wanted.endpoints, ports: wanted.ports });
+}
+
+/** The address of the node that runs on this machine, or of the first when none seems to. */
+function addressOfMachine(nodes: readonly Node[]): string | undefined {
+  const own = new Set(Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address)));
+  const addresses = nodes.flatMap(({ status }) =>
+    (status?.addresses ?? []).filter(({ type }) => type === 'InternalIP'),
+  );
+  return (addresses.find(({ address }) => own.has(address)) ?? addresses[0])?.address;
 }
 
 async function ignoring(test: (error: unknown) => boolean, promise: Promise<unknown>): Promise<void> {

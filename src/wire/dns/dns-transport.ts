@@ -1,5 +1,5 @@
 /** DNS messages over UDP and TCP (RFC 1035, 7766): bytes in, bytes out; what they mean is for others. */
-import { createSocket } from 'node:dgram';
+import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createConnection, createServer, isIPv6, type Server, type Socket } from 'node:net';
 import { type Clock, systemClock, withDeadline } from '../../async/index.ts';
 
@@ -25,6 +25,12 @@ export type DnsHandler = (message: Buffer, peer: DnsPeer) => Promise<Buffer | un
 export interface DnsListener {
   /** The port of both transports. */
   port: number;
+  /**
+   * Listens for UDP also at one address in particular. A socket for all addresses answers from the one that the route
+   * back prefers, which may not be the one that was asked; a client behind a translation then takes it for a stranger.
+   * Doing it again for the same address does nothing. @throws DnsTransportError
+   */
+  listenAt(address: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -45,35 +51,50 @@ export async function serveDns(
   });
   tcp.maxConnections = limits.connections;
   const port = await listenTcp(tcp, options);
-  const udp = createSocket({ type: isIPv6(options.host) ? 'udp6' : 'udp4', recvBufferSize: 1024 * 1024 });
-  udp.on('message', (message, { address, port: from }) => {
-    void handler(message, { address, transport: 'udp' }).then((answer) => {
-      if (answer) udp.send(answer, from, address, () => {});
-    });
-  });
+  const udp = new Map<string, UdpSocket>();
+  const listenAt = async (address: string): Promise<void> => {
+    if (udp.has(address)) return;
+    try {
+      udp.set(address, await openUdp(address, port, handler));
+    } catch (error) {
+      throw listenError(error, { host: address, port });
+    }
+  };
   try {
-    await new Promise<void>((resolve, reject) => {
-      udp.once('error', reject);
-      udp.bind(port, options.host, () => {
-        udp.off('error', reject);
-        udp.on('error', () => {});
-        resolve();
-      });
-    });
+    await listenAt(options.host);
   } catch (error) {
     tcp.close();
-    throw listenError(error, options);
+    throw error;
   }
   return {
     port,
+    listenAt,
     close: async () => {
       for (const socket of sockets) socket.destroy();
       await Promise.all([
         new Promise<void>((resolve) => tcp.close(() => resolve())),
-        new Promise<void>((resolve) => udp.close(() => resolve())),
+        ...[...udp.values()].map((socket) => new Promise<void>((resolve) => socket.close(() => resolve()))),
       ]);
     },
   };
+}
+
+function openUdp(host: string, port: number, handler: DnsHandler): Promise<UdpSocket> {
+  // Sharing lets one address have a socket of its own beside the one for all; who has the TCP port is alone anyway.
+  const socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4', recvBufferSize: 1024 * 1024, reuseAddr: true });
+  socket.on('message', (message, { address, port: from }) => {
+    void handler(message, { address, transport: 'udp' }).then((answer) => {
+      if (answer) socket.send(answer, from, address, () => {});
+    });
+  });
+  return new Promise((resolve, reject) => {
+    socket.once('error', reject);
+    socket.bind(port, host, () => {
+      socket.off('error', reject);
+      socket.on('error', () => {});
+      resolve(socket);
+    });
+  });
 }
 
 function listenTcp(server: Server, options: { host: string; port: number }): Promise<number> {
