@@ -2,13 +2,43 @@ import type { Clock } from '../../async/index.ts';
 import type { Logger } from '../../log/index.ts';
 import type { ResolvedSettings } from '../settings.ts';
 import type { BridgeNetwork } from './bridge/bridge-network.ts';
+import { CniNetwork } from './cni/cni-network.ts';
 import type { PodNetwork } from './pod-network.ts';
 
-/** What makes the pod network: CNI plugins when a directory for their configuration is given, else the bridge. */
+/**
+ * What makes the pod network: CNI plugins while their directory holds a configuration, else the built-in bridge. A pod
+ * is detached by what attached it, also when that has changed.
+ */
 export function selectNetwork(
-  _settings: ResolvedSettings,
+  settings: ResolvedSettings,
   bridge: BridgeNetwork,
-  _options: { log: Logger; clock: Clock },
+  options: { log: Logger; clock: Clock },
 ): PodNetwork {
-  return bridge;
+  if (!settings.cniConfDir) return bridge;
+  const cni = new CniNetwork({
+    configurationDirectory: settings.cniConfDir,
+    pluginDirectories: settings.cniBinDirs,
+    ...options,
+  });
+  // A configuration that cannot be read is a problem to be told, not a reason to use another network.
+  const current = async (): Promise<PodNetwork> =>
+    (await cni.configuration().catch(() => true)) || !settings.podCidr ? cni : bridge;
+  return {
+    problem: async () => (await current()).problem(),
+    attach: async (request) => (await current()).attach(request),
+    detach: async (request) => {
+      const { kind } = request.attachment ?? {};
+      if (kind === 'cni') return cni.detach(request);
+      if (kind === undefined && request.namespacePath) await cni.detach(request).catch(() => {});
+      return bridge.detach(request);
+    },
+    collect: async (known) => {
+      await cni.collect(known.filter(({ attachment }) => attachment?.kind === 'cni'));
+      await bridge.collect(known.filter(({ attachment }) => attachment?.kind === 'bridge'));
+    },
+    remove: async () => {
+      await cni.remove();
+      await bridge.remove();
+    },
+  };
 }

@@ -13,7 +13,12 @@ export function stopSandbox(context: RuntimeContext, sandbox: SandboxRecord): Pr
     const wasReady = sandbox.phase === 'ready';
     await stopSandboxParts(context, sandbox);
     if (!context.store.sandboxes.find(sandbox.id) || !wasReady) return;
-    await context.store.sandboxes.update(sandbox.id, { phase: 'notReady', holder: undefined });
+    await context.store.sandboxes.update(sandbox.id, {
+      phase: 'notReady',
+      holder: undefined,
+      network: undefined,
+      namespaces: {},
+    });
     publish(context, sandbox, ContainerEventType.CONTAINER_STOPPED_EVENT);
   });
 }
