@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { request as httpsRequest } from 'node:https';
 import { after, before, describe, it } from 'node:test';
-import { pollUntil, systemClock } from '../../src/async/index.ts';
+import { pollUntil } from '../../src/async/index.ts';
 import { HttpClient } from '../../src/wire/http/index.ts';
 import { startTestApiServer, type TestApiServer } from '../support/apiserver.ts';
 
@@ -24,7 +24,11 @@ before(async () => {
   });
   http = new HttpClient({ baseUrl: api.url, ca: api.ca });
 });
-after(() => api.stop());
+after(async () => {
+  for (const stream of streams) stream.destroy();
+  http.close();
+  await api.stop();
+});
 
 async function call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
   const answer = await http.request({
@@ -45,6 +49,8 @@ const map = (name: string, more: object = {}, data: object = {}) => ({
 });
 const patchType = (kind: string) => ({ 'content-type': `application/${kind}+json` });
 
+const streams: { destroy(): void }[] = [];
+
 /** Collects the events of a watch. */
 function watch(path: string, headers: Record<string, string> = {}) {
   const events: any[] = [];
@@ -64,11 +70,8 @@ function watch(path: string, headers: Record<string, string> = {}) {
   request.on('error', () => {});
   request.end();
   const until = (count: number) =>
-    pollUntil(() => (events.length >= count ? events : undefined), {
-      timeoutMs: 5000,
-      clock: systemClock,
-      what: `${count} events, got ${events.length}`,
-    } as never);
+    pollUntil(`${count} events`, () => (events.length >= count ? events : undefined), { timeoutMs: 5000 });
+  streams.push(request);
   return { events, until, stop: () => request.destroy(), ended: () => ended };
 }
 
@@ -163,10 +166,14 @@ describe('deletion', () => {
     assert.equal(background.body.status, 'Success');
   });
   it('takes whole collections by selector', async () => {
-    for (const name of ['c1', 'c2', 'c3']) await call('POST', base, map(name, { labels: { set: name === 'c3' ? 'b' : 'a' } }));
+    for (const name of ['c1', 'c2', 'c3'])
+      await call('POST', base, map(name, { labels: { set: name === 'c3' ? 'b' : 'a' } }));
     await call('DELETE', `${base}?labelSelector=set%3Da`);
     const { body } = await call('GET', `${base}?labelSelector=set`);
-    assert.deepEqual(body.items.map((one: any) => one.metadata.name), ['c3']);
+    assert.deepEqual(
+      body.items.map((one: any) => one.metadata.name),
+      ['c3'],
+    );
   });
 });
 
@@ -217,7 +224,9 @@ describe('watches', () => {
   const path = '/api/v1/namespaces/watched/configmaps';
   it('tell what is there, say so, and go on', async () => {
     await call('POST', path, map('w0'));
-    const stream = watch(`${path}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true`);
+    const stream = watch(
+      `${path}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true`,
+    );
     await stream.until(2);
     assert.equal(stream.events[0].type, 'ADDED');
     assert.equal(stream.events[1].type, 'BOOKMARK');
@@ -225,7 +234,10 @@ describe('watches', () => {
     await call('PATCH', `${path}/w0`, { data: { a: 'ü' } }, patchType('merge-patch'));
     await call('DELETE', `${path}/w0`);
     await stream.until(4);
-    assert.deepEqual(stream.events.slice(2).map((one) => one.type), ['MODIFIED', 'DELETED']);
+    assert.deepEqual(
+      stream.events.slice(2).map((one) => one.type),
+      ['MODIFIED', 'DELETED'],
+    );
     assert.equal(stream.events[2].object.data.a, 'ü');
     stream.stop();
   });
@@ -236,28 +248,43 @@ describe('watches', () => {
     await call('PATCH', `${path}/r0`, { metadata: { labels: { on: 'yes' } } }, patchType('merge-patch'));
     const stream = watch(`${path}?watch=1&resourceVersion=${from}&labelSelector=on%3Dyes&timeoutSeconds=1`);
     await stream.until(2);
-    assert.deepEqual(stream.events.map((one) => one.type), ['DELETED', 'ADDED']);
+    assert.deepEqual(
+      stream.events.map((one) => one.type),
+      ['DELETED', 'ADDED'],
+    );
     assert.equal(stream.events[0].object.metadata.labels.on, 'yes');
-    await pollUntil(() => stream.ended() || undefined, { timeoutMs: 4000, clock: systemClock } as never);
+    await pollUntil('the end at the timeout', stream.ended, { timeoutMs: 4000 });
   });
-  it('are told when they ask for what is not kept, or misuse the options', async () => {
+  it('are told when they ask for what is not kept, or misuse the options', async (t) => {
     const future = await call('GET', `${path}?watch=1&resourceVersion=999999`);
     assert.equal(future.status, 504);
     assert.equal((await call('GET', `${path}?watch=1&sendInitialEvents=true`)).status, 422);
     const other = await startTestApiServer({ historyMs: 1 });
+    t.after(() => other.stop());
     const client = new HttpClient({ baseUrl: other.url, ca: other.ca });
     const create = (name: string) =>
-      client.request({ method: 'POST', path: base, headers: { 'content-type': 'application/json' }, body: JSON.stringify(map(name)) });
+      client.request({
+        method: 'POST',
+        path: base,
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(map(name)),
+      });
     await create('one');
-    await pollUntil(async () => {
-      await create(`n${Math.random()}`.replace('.', ''));
-      const answer = await client.request({ path: `${base}?watch=1&resourceVersion=1&timeoutSeconds=1` });
-      return answer.body.toString().includes('"code":410') ? true : undefined;
-    }, { timeoutMs: 8000, clock: systemClock } as never);
-    await other.stop();
+    await pollUntil(
+      'the compaction',
+      async () => {
+        await create(`n${Math.random()}`.replace('.', ''));
+        const answer = await client.request({ path: `${base}?watch=1&resourceVersion=1&timeoutSeconds=1` });
+        return answer.body.toString().includes('"code":410') ? true : undefined;
+      },
+      { timeoutMs: 8000 },
+    );
+    client.close();
   });
   it('come as tables too', async () => {
-    const stream = watch(`${path}?watch=1&resourceVersion=0`, { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io' });
+    const stream = watch(`${path}?watch=1&resourceVersion=0`, {
+      accept: 'application/json;as=Table;v=v1;g=meta.k8s.io',
+    });
     await stream.until(1);
     assert.equal(stream.events[0].object.kind, 'Table');
     stream.stop();
@@ -302,13 +329,18 @@ describe('subresources', () => {
     assert.deepEqual([scaled.body.kind, scaled.body.spec.replicas, scaled.body.status.selector], ['Scale', 4, 'a=b']);
     const now = (await call('GET', `${path}/d`)).body;
     assert.deepEqual([now.spec.replicas, now.metadata.generation, now.status.replicas], [4, 2, 1]);
-    assert.equal((await call('PATCH', `${path}/d/scale`, { spec: { replicas: -1 } }, patchType('merge-patch'))).status, 422);
+    assert.equal(
+      (await call('PATCH', `${path}/d/scale`, { spec: { replicas: -1 } }, patchType('merge-patch'))).status,
+      422,
+    );
   });
 });
 
 describe('server-side apply', () => {
   const apply = (manager: string, config: object, query = '') =>
-    call('PATCH', `${base}/applied?fieldManager=${manager}${query}`, config, { 'content-type': 'application/apply-patch+yaml' });
+    call('PATCH', `${base}/applied?fieldManager=${manager}${query}`, config, {
+      'content-type': 'application/apply-patch+yaml',
+    });
   it('creates, merges, conflicts, forces and takes away', async () => {
     assert.equal((await apply('one', map('applied', {}, { a: '1', b: '1' }))).status, 201);
     const second = await apply('two', map('applied', {}, { c: '1' }));
