@@ -48,6 +48,9 @@ export function createInformer<T extends ApiObject>(
 /** Servers end watches after a while by themselves; asking for a time spreads reconnections. */
 const watchSeconds = { least: 300, spread: 300 };
 
+/** A watch that ends sooner counts as a failure, milliseconds. */
+const shortWatchMs = 1_000;
+
 class WatchingInformer<T extends ApiObject> implements Informer<T> {
   readonly synced: Promise<void>;
   isSynced = false;
@@ -71,7 +74,7 @@ class WatchingInformer<T extends ApiObject> implements Informer<T> {
     this.#resource = resource;
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#backoff = new Backoff({ initialMs: 50, maximumMs: 10_000, resetAfterMs: 20_000 }, this.#clock);
+    this.#backoff = new Backoff({ initialMs: 50, maximumMs: 2_000, resetAfterMs: 20_000 }, this.#clock);
     const { namespace, labelSelector, fieldSelector } = options;
     this.#select = {
       ...(namespace ? { namespace } : {}),
@@ -115,8 +118,11 @@ class WatchingInformer<T extends ApiObject> implements Informer<T> {
     while (!signal.aborted) {
       try {
         if (this.#version === '' && !this.#watchList) await this.#list();
+        const startedAt = this.#clock.monotonic();
         await this.#watch();
-        this.#backoff.reset('');
+        // A server that ends its watches at once is not well either.
+        if (this.#clock.monotonic() - startedAt < shortWatchMs) await this.#pause();
+        else this.#backoff.reset('');
       } catch (error) {
         if (signal.aborted) return;
         await this.#onFailure(error);
@@ -139,9 +145,13 @@ class WatchingInformer<T extends ApiObject> implements Informer<T> {
       this.#watchList = false;
       return;
     }
+    this.#options.log?.debug('watch failed', { resource: this.#resource.plural, error });
+    await this.#pause();
+  }
+
+  /** Waits a little, longer each time; some randomness keeps many watchers from coming back at once. */
+  async #pause(): Promise<void> {
     const delayMs = this.#backoff.next('');
-    this.#options.log?.debug('watch failed', { resource: this.#resource.plural, error, delayMs });
-    // Some randomness keeps many watchers from coming back at once.
     await this.#clock.sleep(delayMs * (0.75 + Math.random() / 2), this.#stop.signal).catch(() => {});
   }
 

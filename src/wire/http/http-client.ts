@@ -7,6 +7,7 @@ import {
 } from 'node:http';
 import { Agent as SecureAgent, request as secureRequest } from 'node:https';
 import type { Duplex } from 'node:stream';
+import { type Clock, systemClock, type Timer } from '../../async/index.ts';
 
 /** How to reach a server. */
 export interface HttpClientOptions {
@@ -27,6 +28,8 @@ export interface HttpClientOptions {
   keepAlive?: boolean;
   /** Connections at once. Default unlimited. */
   maxSockets?: number;
+  /** For timeouts. Default: the machine's. */
+  clock?: Clock;
 }
 
 /** One request. */
@@ -58,6 +61,14 @@ export class HttpError extends Error {
   }
 }
 
+/** A request under way whose header has come. */
+interface Exchange {
+  message: IncomingMessage;
+  timer?: Timer;
+  /** Set when the time was over. */
+  timedOut?: HttpError;
+}
+
 /** An HTTP/1.1 client for one server, with kept connections. */
 export class HttpClient {
   readonly #base: URL;
@@ -86,12 +97,15 @@ export class HttpClient {
 
   /** Sends a request and reads the whole answer. @throws HttpError, or the signal's reason */
   async request(request: HttpRequest): Promise<HttpResponse> {
-    const message = await this.stream(request);
+    const exchange = await this.#exchange(request);
+    const { message } = exchange;
     const chunks: Buffer[] = [];
     try {
       for await (const chunk of message) chunks.push(chunk as Buffer);
     } catch (error) {
-      throw request.signal?.aborted ? request.signal.reason : toHttpError(error, this.#describe(request));
+      throw exchange.timedOut ?? this.#explain(request, error);
+    } finally {
+      exchange.timer?.cancel();
     }
     return {
       status: message.statusCode!,
@@ -101,19 +115,39 @@ export class HttpClient {
   }
 
   /** Sends a request and gives the answer as soon as its header is there; the body is read from it. */
-  stream(request: HttpRequest): Promise<IncomingMessage> {
+  async stream(request: HttpRequest): Promise<IncomingMessage> {
+    const { message, timer } = await this.#exchange(request);
+    timer?.cancel();
+    return message;
+  }
+
+  /** Sends a request and waits for the header of the answer; the timer runs on. */
+  #exchange(request: HttpRequest, isSecondTry = false): Promise<Exchange> {
     return new Promise((resolve, reject) => {
       const sent = this.#send(request);
-      sent.on('response', (message) => {
-        if (request.timeoutMs !== undefined && request.body === undefined && request.method === undefined)
-          sent.setTimeout(0);
-        resolve(message);
+      const { timeoutMs } = request;
+      const exchange: Partial<Exchange> = {};
+      if (timeoutMs !== undefined)
+        exchange.timer = (this.#options.clock ?? systemClock).after(timeoutMs, () => {
+          const what = `${this.#describe(request)}: no answer within ${timeoutMs} ms`;
+          exchange.timedOut = new HttpError('ETIMEDOUT', what);
+          sent.destroy(exchange.timedOut);
+        });
+      sent.on('response', (message) => resolve(Object.assign(exchange, { message })));
+      sent.on('error', (error: NodeJS.ErrnoException) => {
+        exchange.timer?.cancel();
+        // The server closed a kept connection just as we used it: nothing has happened yet, another one will do.
+        const isStale = sent.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+        if (isStale && !isSecondTry && !request.signal?.aborted && isSafe(request))
+          resolve(this.#exchange(request, true));
+        else reject(exchange.timedOut ?? this.#explain(request, error));
       });
-      sent.on('error', (error) =>
-        reject(request.signal?.aborted ? request.signal.reason : toHttpError(error, this.#describe(request))),
-      );
       sent.end(request.body);
     });
+  }
+
+  #explain(request: HttpRequest, error: unknown): unknown {
+    return request.signal?.aborted ? request.signal.reason : toHttpError(error, this.#describe(request));
   }
 
   /**
@@ -162,16 +196,19 @@ export class HttpClient {
     };
     const sent = (secure ? secureRequest : plainRequest)(options);
     sent.setNoDelay(true);
-    if (request.timeoutMs !== undefined) {
-      const { timeoutMs } = request;
-      sent.setTimeout(timeoutMs, () => sent.destroy(new HttpError('ETIMEDOUT', `no answer within ${timeoutMs} ms`)));
-    }
+    // A peer that vanished without a word is noticed by streams too.
+    sent.setSocketKeepAlive(true, 30_000);
     return sent;
   }
 
   #describe(request: HttpRequest): string {
     return `${request.method ?? 'GET'} ${this.#options.socketPath ?? this.#base.origin}${request.path}`;
   }
+}
+
+/** Whether sending a request twice does the same as once. */
+function isSafe({ method = 'GET' }: HttpRequest): boolean {
+  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
 }
 
 function joinPath(base: URL, path: string): string {
