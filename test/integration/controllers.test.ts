@@ -1,12 +1,12 @@
 /** Scheduler and controllers together against our API server, in one process; pods are made ready by hand. */
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { type ApiObject, type Deployment, type Node, type Pod, type Resource, resources } from '../../src/api/index.ts';
 import { type Component, pollUntil, systemClock } from '../../src/async/index.ts';
 import { type ApiClient, createClient, isNotFound } from '../../src/client/index.ts';
-import { Informers, startControllers, startScheduler } from '../../src/controlplane/index.ts';
+import { createExtensions, Informers, startControllers, startScheduler } from '../../src/controlplane/index.ts';
 import { startTestApiServer, type TestApiServer, testLogger } from '../support/apiserver.ts';
-import { bindingConnector } from '../support/binding-connector.ts';
 
 let server: TestApiServer;
 let client: ApiClient;
@@ -15,7 +15,24 @@ let shared: Informers;
 let kubelet: { stop(): void };
 
 before(async () => {
-  server = await startTestApiServer({ extensions: { connectors: { 'pods/binding': bindingConnector } } });
+  // Everything of the real server but who may do what.
+  const {
+    authenticators: _who,
+    authorizer: _may,
+    ...extensions
+  } = createExtensions(
+    {
+      serviceCidrs: ['10.96.0.0/16'],
+      advertise: { address: '127.0.0.1', port: 6443 },
+      serviceAccountKey: generateKeyPairSync('ec', {
+        namedCurve: 'P-256',
+        privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+        publicKeyEncoding: { type: 'spki', format: 'pem' },
+      }).privateKey,
+    },
+    { log: testLogger(), clock: systemClock },
+  );
+  server = await startTestApiServer({ extensions });
   client = createClient({ server: server.url, ca: server.ca });
   const context = { log: testLogger(), clock: systemClock };
   shared = new Informers(client, context);
@@ -153,7 +170,7 @@ test('a Deployment rolls out, scales, is rolled back, and takes everything with 
   await client.create(resources.deployments, deployment('web', 'v1'));
   await client.create(resources.services, {
     metadata: { name: 'web', namespace: 'default' },
-    spec: { selector: { app: 'web' }, clusterIP: '10.96.0.10', ports: [{ port: 80, targetPort: 8080 }] },
+    spec: { selector: { app: 'web' }, ports: [{ port: 80, targetPort: 8080 }] },
   });
   const first = await until('3 available', resources.deployments, 'web', available(3));
   assert.equal(first.metadata.annotations?.['deployment.kubernetes.io/revision'], '1');
