@@ -1,6 +1,6 @@
 import type { Clock } from '../async/index.ts';
 import type { Logger } from '../log/index.ts';
-import { createAdmission } from './admission/index.ts';
+import { certificateApproval, createAdmission } from './admission/index.ts';
 import { createAuthenticator, TokenSigner } from './apiserver/authn/index.ts';
 import { ClusterAuthorizer, escalationCheck } from './apiserver/authz/index.ts';
 import { bootstrapCluster } from './apiserver/bootstrap/index.ts';
@@ -52,7 +52,7 @@ export function createExtensions(config: ExtensionsConfig, { log, clock }: { log
     clock,
     ...(config.staticTokens ? { staticTokens: config.staticTokens } : {}),
   };
-  const admission = [...createAdmission(), escalationCheck(authorizer)];
+  const admission = [...createAdmission(), escalationCheck(authorizer), certificateApproval(authorizer)];
   return {
     authenticators: [createAuthenticator(authentication)],
     authorizer,

@@ -13,6 +13,8 @@ import { podSecurity } from './pod-security.ts';
 import { resourceQuota } from './resource-quota.ts';
 import { serviceAccount } from './service-account.ts';
 
+export { certificateApproval } from './certificate-approval.ts';
+
 /** What the cluster adds to requests or refuses, in the order in which it is asked; quotas are counted last. */
 export function createAdmission(): AdmissionPlugin[] {
   return [

@@ -1,4 +1,5 @@
 import { resources } from '../../../api/index.ts';
+import { resourceRows } from '../../../api/schema/index.ts';
 import type { ResourceRules } from '../extension-points.ts';
 import {
   claimRules,
@@ -115,26 +116,40 @@ function ownRules(allocator: ServiceAllocator): Record<string, ResourceRules> {
   };
 }
 
+/** Kinds that have a status of their own, which a create does not set. A kubelet creates its Node with one. */
+function kindsWithStatus(): Set<string> {
+  const kinds = new Set<string>();
+  for (const { group, plural, subresource } of resourceRows) {
+    if (subresource === 'status' && plural !== 'nodes') kinds.add(group === '' ? plural : `${group}/${plural}`);
+  }
+  return kinds;
+}
+
 /** The rules of every built-in kind, by `plural` or `group/plural`. */
 export function createRules(allocator: ServiceAllocator): Record<string, ResourceRules> {
   const own = ownRules(allocator);
+  const withStatus = kindsWithStatus();
   const all: Record<string, ResourceRules> = {};
   for (const { group, plural } of Object.values(resources)) {
     const key = group === '' ? plural : `${group}/${plural}`;
     if (all[key]) continue;
-    all[key] = complete(key, own[key] ?? {});
+    all[key] = complete(key, own[key] ?? {}, withStatus.has(key));
   }
   return all;
 }
 
 /** Adds what all kinds have in common to the rules of one. */
-function complete(key: string, rules: ResourceRules): ResourceRules {
+function complete(key: string, rules: ResourceRules, hasStatus: boolean): ResourceRules {
   const checkName = nameChecks[key] ?? usualName;
   const cells = rules.tableCells ?? tableCells[key] ?? moreTableCells[key];
   return {
     hasGeneration: withGeneration.has(key),
     ...rules,
     ...(cells ? { tableCells: cells } : {}),
+    prepareForCreate: (object, context) => {
+      if (hasStatus) object.status = {};
+      return rules.prepareForCreate?.(object, context);
+    },
     validate: (object, old, context) => [
       ...validateMetadata(object.metadata, checkName),
       ...(rules.validate?.(object, old, context) ?? []),
