@@ -136,7 +136,9 @@ export function addressBytes(address: string): Buffer {
     text === '' ? [] : text.split(':').map((part) => Number.parseInt(part, 16));
   const before = groups(head);
   const after = tail === undefined ? [] : groups(tail);
-  const all = tail === undefined ? before : [...before, ...Array(8 - before.length - after.length).fill(0), ...after];
+  const missing = 8 - before.length - after.length;
+  if (missing < 0) throw new Error(`${address} is not an IP address`);
+  const all = tail === undefined ? before : [...before, ...Array(missing).fill(0), ...after];
   if (all.length !== 8 || all.some((group) => !(group >= 0 && group <= 0xffff)))
     throw new Error(`${address} is not an IP address`);
   const bytes = Buffer.alloc(16);
