@@ -1,9 +1,8 @@
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { pollUntil } from '../../src/async/index.ts';
 import { endpointAddresses, nodeName } from '../../src/proxy/testing/packet-cases.ts';
 import { NetworkNamespace } from './network-namespace.ts';
-import { start } from './processes.ts';
 
 /** A node with pods, a pod of another node and a machine outside, each a network namespace; no way out of them. */
 export interface ProxyNetwork extends AsyncDisposable {
@@ -35,7 +34,7 @@ export async function createProxyNetwork(): Promise<ProxyNetwork> {
     }
     const servers: ChildProcess[] = [];
     stack.defer(() => {
-      for (const server of servers) if (server.pid) killGroup(server.pid);
+      for (const server of servers) killGroup(server);
     });
     for (const name of Object.keys(endpointAddresses)) servers.push(...serve(hosts.get(name)!, name));
     const owned = stack.move();
@@ -83,15 +82,17 @@ async function connect(node: NetworkNamespace, host: NetworkNamespace, name: str
 function serve(host: NetworkNamespace, name: string): ChildProcess[] {
   const answer = `SYSTEM:echo ${name} $SOCAT_PEERADDR`;
   return ['TCP-LISTEN:8080,fork,reuseaddr', 'UDP-RECVFROM:8080,fork', 'SCTP-LISTEN:8080,fork,reuseaddr'].map((listen) =>
-    start(['setsid', ...host.enter(), 'socat', listen, answer]),
+    spawn('setsid', [...host.enter(), 'socat', listen, answer], { stdio: 'ignore' }),
   );
 }
 
-function killGroup(pid: number): void {
+/** Ends a server and what it forked: each is a process group of its own. */
+function killGroup(server: ChildProcess): void {
+  if (!server.pid || server.exitCode !== null || server.signalCode !== null) return;
   try {
-    process.kill(-pid, 'SIGKILL');
+    process.kill(-server.pid, 'SIGKILL');
   } catch {
-    process.kill(pid, 'SIGKILL');
+    server.kill('SIGKILL');
   }
 }
 
@@ -103,9 +104,10 @@ export class ProxyDriver implements AsyncDisposable {
   constructor(namespace: NetworkNamespace, config: object) {
     const driver = new URL('./proxy-driver.ts', import.meta.url).pathname;
     const argv = [process.execPath, driver, JSON.stringify({ nodeName, ...config })];
-    this.#child = start([...namespace.enter(), ...argv]);
+    const [program, ...rest] = [...namespace.enter(), ...argv] as [string, ...string[]];
+    this.#child = spawn(program, rest, { stdio: 'pipe' });
     this.#lines = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();
-    this.#child.stderr?.resume();
+    this.#child.stderr?.pipe(process.stderr);
   }
   get pid(): number {
     return this.#child.pid!;
