@@ -55,20 +55,21 @@ export async function authorize(exchange: Exchange): Promise<void> {
 
 /** Serves a request for a resource that is allowed. */
 export async function dispatch(exchange: Exchange, hub: WatchHub): Promise<void> {
-  const { target, verb, request } = exchange;
+  const { target, verb } = exchange;
   const { info, subresource } = target;
   if (subresource !== '' && !info.subresources.has(subresource)) throw noSuchPath();
   const connector = connectorOf(exchange);
-  if (connector) return handleConnect(exchange, connector);
+  if (connector) {
+    const served = subresource === '' ? info.verbs : info.subresources.get(subresource)!.verbs;
+    if (!served.includes(verb)) throw methodNotAllowed(exchange);
+    return handleConnect(exchange, connector);
+  }
   if (subresource !== '' && !objectSubresources.has(subresource)) throw noSuchPath();
   // Kinds that are only calls (reviews, bindings) are served by their connector or not at all.
   if (!info.verbs.includes('get')) throw noSuchPath();
   const verbs = subresource === '' ? info.verbs : info.subresources.get(subresource)!.verbs;
   if (!verbs.includes(verb) || (target.name === '' && verb === 'update') || (target.name !== '' && verb === 'create')) {
-    throw new StatusError(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {
-      ...(info.group ? { group: info.group } : {}),
-      kind: info.plural,
-    });
+    throw methodNotAllowed(exchange);
   }
   switch (verb) {
     case 'get':
@@ -87,8 +88,15 @@ export async function dispatch(exchange: Exchange, hub: WatchHub): Promise<void>
     case 'deletecollection':
       return handleDeleteCollection(exchange);
     default:
-      throw new StatusError(405, 'MethodNotAllowed', `the server does not allow ${request.method} here`);
+      throw methodNotAllowed(exchange);
   }
+}
+
+function methodNotAllowed({ target: { info } }: Exchange): StatusError {
+  return new StatusError(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {
+    ...(info.group ? { group: info.group } : {}),
+    kind: info.plural,
+  });
 }
 
 async function handleRead(exchange: Exchange, hub: WatchHub): Promise<void> {
