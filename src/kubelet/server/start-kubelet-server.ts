@@ -5,13 +5,13 @@ import type { ApiClient } from '../../client/index.ts';
 import type { Logger } from '../../log/index.ts';
 import {
   createHttpServer,
-  HttpClient,
   type HttpServer,
   type IncomingMessage,
   type ServerResponse,
   type Socket,
 } from '../../wire/http/index.ts';
-import { refuseUpgrade, tunnelUpgrade } from '../../wire/streams/index.ts';
+import { refuseUpgrade } from '../../wire/streams/index.ts';
+import { durationMs } from '../config/duration.ts';
 import type { KubeletSettings } from '../config/settings.ts';
 import type { PodDirectory } from '../pods/ports.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
@@ -21,7 +21,7 @@ import { cadvisorMetrics, kubeletMetrics, probeMetrics, resourceMetrics } from '
 import { ServerError } from './server-error.ts';
 import { ownResidentBytes, readContainerUsage, readNodeUsage, readSandboxUsage } from './statistics.ts';
 import { makeSummary } from './stats-summary.ts';
-import { runningContainer, streamingUrl } from './streaming.ts';
+import { passStream, runningContainer } from './streaming.ts';
 
 /** What the kubelet's server needs. */
 export interface KubeletServerOptions {
@@ -100,7 +100,7 @@ async function answer(response: ServerResponse, work: () => Promise<void>): Prom
   }
 }
 
-/** Exec, attach and port-forward: the client's protocol is the runtime's business; bytes are passed on unread. */
+/** Exec, attach and port-forward, for whoever may. */
 async function upgrade(
   options: KubeletServerOptions,
   gate: Gate,
@@ -113,10 +113,8 @@ async function upgrade(
     await gate.admit(request, url.pathname);
     const parts = url.pathname.split('/').filter(Boolean).map(decodeURIComponent);
     if (!['exec', 'attach', 'portForward'].includes(parts[0] ?? '')) throw new ServerError(404, '404 page not found');
-    const target = await streamingUrl(parts, url, request, options.pods, options.runtime);
-    const runtime = new HttpClient({ baseUrl: target, keepAlive: false });
-    await tunnelUpgrade(request, socket, head, { client: runtime, path: target });
-    runtime.close();
+    const idleTimeoutMs = durationMs(options.settings.configuration.streamingConnectionIdleTimeout);
+    await passStream(parts, url, { request, socket, head }, { ...options, idleTimeoutMs });
   } catch (error) {
     const status = error instanceof ServerError ? error.status : 500;
     refuseUpgrade(socket, status, error instanceof Error ? error.message : String(error));

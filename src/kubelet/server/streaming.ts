@@ -1,16 +1,58 @@
-import type { IncomingMessage } from '../../wire/http/index.ts';
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../../async/index.ts';
+import { HttpClient, type IncomingMessage } from '../../wire/http/index.ts';
+import {
+  offersOnlyNewDialects,
+  translatePortForward,
+  translateRemoteCommand,
+  tunnelUpgrade,
+} from '../../wire/streams/index.ts';
 import type { ContainerView, PodDirectory } from '../pods/ports.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
 import { ServerError } from './server-error.ts';
 
-/** Finds out where the runtime streams what a request asks for: exec, attach or port-forward. */
-export async function streamingUrl(
+/** Which streams a command has. */
+interface CommandStreams {
+  stdin: boolean;
+  stdout: boolean;
+  stderr: boolean;
+  tty: boolean;
+}
+
+/** Where the runtime streams what a request asks for; without `streams` it is a port-forward. */
+interface StreamPlace {
+  url: string;
+  streams?: CommandStreams;
+}
+
+/**
+ * Passes an exec, attach or port-forward on to the runtime. Bytes go unread, except for clients in the newest WebSocket
+ * dialects, which no runtime but ours speaks: those are translated to SPDY.
+ * @throws ServerError, or the runtime's error, before anything was answered
+ */
+export async function passStream(
   parts: string[],
   url: URL,
-  request: IncomingMessage,
-  pods: PodDirectory,
-  client: RuntimeClient,
-): Promise<string> {
+  connection: { request: IncomingMessage; socket: Duplex; head: Buffer },
+  options: { pods: PodDirectory; runtime: RuntimeClient; idleTimeoutMs: number; clock: Clock },
+): Promise<void> {
+  const { request, socket, head } = connection;
+  const { runtime, clock, idleTimeoutMs } = options;
+  const place = await streamPlace(parts, url, options.pods, runtime);
+  const client = new HttpClient({ baseUrl: place.url, keepAlive: false });
+  const target = { client, path: place.url, clock };
+  try {
+    if (!offersOnlyNewDialects(request) || (await runtime.runtime.version({})).runtimeName === 'deckhand')
+      return await tunnelUpgrade(request, socket, head, target);
+    const { streams } = place;
+    if (streams) await translateRemoteCommand(request, socket, head, target, { ...streams, clock, idleTimeoutMs });
+    else await translatePortForward(request, socket, head, target);
+  } finally {
+    client.close();
+  }
+}
+
+async function streamPlace(parts: string[], url: URL, pods: PodDirectory, client: RuntimeClient): Promise<StreamPlace> {
   const [verb, namespace = '', podName = ''] = parts;
   const pod = pods.pod(namespace, podName);
   if (!pod) throw new ServerError(404, `pod ${JSON.stringify(`${podName}_${namespace}`)} not found`);
@@ -21,24 +63,23 @@ export async function streamingUrl(
     const ports = [...url.searchParams.getAll('port'), ...url.searchParams.getAll('ports')]
       .flatMap((text) => text.split(','))
       .map(Number);
-    return (await client.runtime.portForward({ podSandboxId, port: ports.filter((port) => port > 0) })).url;
+    return { url: (await client.runtime.portForward({ podSandboxId, port: ports.filter((port) => port > 0) })).url };
   }
   // /exec/{namespace}/{pod}/{container} or, of old, /exec/{namespace}/{pod}/{uid}/{container}
   const container = runningContainer(pods, uid, parts.at(-1) ?? '', podName);
-  const streams = readStreams(url.searchParams, request);
-  if (verb === 'attach')
-    return (
-      await client.runtime.attach({
-        containerId: container.id,
-        ...streams,
-        tty: container.tty,
-        stdin: streams.stdin && container.stdin,
-        stderr: streams.stderr && !container.tty,
-      })
-    ).url;
+  const asked = readStreams(url.searchParams);
+  if (verb === 'attach') {
+    const streams = {
+      ...asked,
+      tty: container.tty,
+      stdin: asked.stdin && container.stdin,
+      stderr: asked.stderr && !container.tty,
+    };
+    return { url: (await client.runtime.attach({ containerId: container.id, ...streams })).url, streams };
+  }
   const cmd = url.searchParams.getAll('command');
   if (cmd.length === 0) throw new ServerError(400, 'you must specify at least 1 command for exec');
-  return (await client.runtime.exec({ containerId: container.id, cmd, ...streams })).url;
+  return { url: (await client.runtime.exec({ containerId: container.id, cmd, ...asked })).url, streams: asked };
 }
 
 /** A container that can be entered. @throws ServerError */
@@ -54,10 +95,7 @@ export function runningContainer(pods: PodDirectory, podUid: string, name: strin
 }
 
 /** Which streams are wanted; API servers say input, output and error, other clients stdin, stdout and stderr. */
-function readStreams(
-  query: URLSearchParams,
-  _request: IncomingMessage,
-): { stdin: boolean; stdout: boolean; stderr: boolean; tty: boolean } {
+function readStreams(query: URLSearchParams): CommandStreams {
   const flag = (...names: string[]) => names.some((name) => ['1', 'true'].includes(query.get(name) ?? ''));
   const tty = flag('tty');
   const streams = {

@@ -7,4 +7,4 @@ export type { TerminalSize } from './terminal-sizes.ts';
 export { translatePortForward, translateRemoteCommand } from './translate-upgrade.ts';
 export { type TunnelTarget, tunnelUpgrade } from './tunnel-upgrade.ts';
 export { refuseUpgrade } from './upgrade-response.ts';
-export { isWebSocket } from './web-socket-channels.ts';
+export { isWebSocket, offersOnlyNewDialects } from './web-socket-channels.ts';

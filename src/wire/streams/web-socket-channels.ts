@@ -22,6 +22,15 @@ export function isWebSocket(request: IncomingMessage): boolean {
 }
 
 /**
+ * Whether a client knows nothing but the newest dialects: v5 channels, or SPDY inside of a WebSocket. Most runtimes speak
+ * the older ones and SPDY.
+ */
+export function offersOnlyNewDialects(request: IncomingMessage): boolean {
+  const offered = offeredProtocols(request);
+  return isWebSocket(request) && offered.length > 0 && offered.every((one) => /^(v5\.|SPDY\/)/.test(one));
+}
+
+/**
  * Accepts a WebSocket with the first subprotocol of the client's that is supported (`''` stands for a client that offers
  * none). Otherwise answers 403 and gives undefined.
  */
