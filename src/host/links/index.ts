@@ -5,7 +5,6 @@ export {
   createVethPair,
   deleteLink,
   getLink,
-  isolatePort,
   type Link,
   listLinks,
   setLinkUp,

@@ -144,20 +144,6 @@ export function createVethPair(pair: {
   };
 }
 
-/** Lets a bridge's port talk to the bridge itself only, not to other such ports. */
-export function isolatePort(index: number): RouteRequest {
-  const [bridgeFamily, isolated] = [7, 33];
-  return {
-    what: `isolate bridge port ${index}`,
-    type: route.setLink,
-    payload: Buffer.concat([
-      linkHeader({ family: bridgeFamily, index }),
-      encodeAttributes([[attribute.protocolInfo | nested, [[isolated, Buffer.from([1])]]]]),
-    ]),
-    accept: ['EOPNOTSUPP'],
-  };
-}
-
 /** Brings a link up. */
 export function setLinkUp(index: number): RouteRequest {
   return {

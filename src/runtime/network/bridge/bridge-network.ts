@@ -8,7 +8,6 @@ import {
   createVethPair,
   deleteLink,
   getLink,
-  isolatePort,
   listLinks,
   RouteSocket,
   setLinkUp,
@@ -36,8 +35,9 @@ export interface BridgeOptions {
  *   pod 10.88.0.8/32 ── eth0 ═══ dh<id> ─┴─ bridge 10.88.0.1/24 ── routing, conntrack, Services ── outside (masqueraded)
  * ```
  *
- * A pod sees nobody but the gateway: its address has no network around it and its bridge port is isolated, so packets
- * between two pods of a node are routed too. Service rules thus apply to them without bridge netfilter.
+ * A pod knows nobody but the gateway: its address has no network around it, so packets between two pods of a node are
+ * routed too, and Service rules apply to them without bridge netfilter. Ports are not isolated: where bridge netfilter is
+ * on, it hands a packet that was sent to a Service straight to the port of the chosen pod, which isolation would forbid.
  */
 export class BridgeNetwork implements PodNetwork {
   readonly #options: BridgeOptions;
@@ -124,7 +124,6 @@ export class BridgeNetwork implements PodNetwork {
     } finally {
       closeSync(peerNamespaceFd);
     }
-    host.request([isolatePort(getLink(host, name)!.index)]);
     using pod = new RouteSocket(namespacePath);
     const index = getLink(pod, podLink)!.index;
     pod.request([
