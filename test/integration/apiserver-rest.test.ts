@@ -129,6 +129,34 @@ describe('objects', () => {
   });
 });
 
+describe('many at once', () => {
+  it('patch one object without losing a patch', async () => {
+    await call('POST', base, map('busy'));
+    const answers = await Promise.all(
+      Array.from({ length: 80 }, (_, i) =>
+        call('PATCH', `${base}/busy`, { data: { [`k${i}`]: 'x' } }, patchType('merge-patch')),
+      ),
+    );
+    assert.deepEqual([...new Set(answers.map((one) => one.status))], [200]);
+    assert.equal(Object.keys((await call('GET', `${base}/busy`)).body.data).length, 80);
+  });
+  it('create one name once', async () => {
+    const answers = await Promise.all(Array.from({ length: 20 }, () => call('POST', base, map('single'))));
+    assert.equal(answers.filter((one) => one.status === 201).length, 1);
+    assert.equal(answers.filter((one) => one.status === 409).length, 19);
+  });
+  it('see malformed requests refused and go on', async () => {
+    for (const path of ['/api/v1/namespaces/%zz/pods', '/apis//', '/api/v1/namespaces/a/b/c/d/e/f', '/%00']) {
+      const { status } = await call('GET', path);
+      assert.ok(status === 400 || status === 404, `${path}: ${status}`);
+    }
+    assert.equal((await call('GET', `${base}?limit=-1`)).status, 400);
+    const proto = JSON.parse('{"metadata":{"name":"proto"},"data":{"__proto__":"x","constructor":"y"}}');
+    assert.equal((await call('POST', base, JSON.stringify(proto))).status, 201);
+    assert.equal((await call('GET', `${base}/proto`)).body.data.constructor, 'y');
+  });
+});
+
 describe('deletion', () => {
   const pods = '/api/v1/namespaces/default/pods';
   const pod = (name: string, spec: object = {}, metadata: object = {}) => ({

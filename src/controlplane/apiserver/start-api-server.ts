@@ -7,6 +7,7 @@ import type { Core } from './core.ts';
 import { Documents } from './documents/documents.ts';
 import { Metrics } from './documents/metrics.ts';
 import type { Extensions } from './extension-points.ts';
+import { expireEvents } from './objects/event-expiry.ts';
 import { createRegistry } from './objects/registry.ts';
 import { RequestHandler } from './request-handler.ts';
 import { ResourceTable } from './resource-table.ts';
@@ -117,10 +118,12 @@ async function serve(config: ApiServerConfig, store: Store, log: Logger, clock: 
     onError: (error) => log.error('a request handler failed', { error }),
   });
   const address = await server.listen(config.listen);
+  const stopExpiry = expireEvents(core);
   return {
     address,
     server,
     close: async () => {
+      stopExpiry();
       hub.close();
       await server.close();
       store.close();

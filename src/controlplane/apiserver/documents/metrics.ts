@@ -47,8 +47,8 @@ export class Metrics {
   /** Counts a finished request. */
   observe(sample: RequestSample): void {
     if (this.#instruments) return record(this.#instruments, sample);
-    // Until the first reading, durations of the latest requests and counts of all are kept.
-    if (this.#waiting.length < 10_000) this.#waiting.push(sample);
+    // Until the first reading, durations of the first requests and counts of all are kept.
+    if (this.#waiting.length < 1_000) this.#waiting.push(sample);
     else {
       const key = JSON.stringify([sample.verb, sample.group, sample.resource, sample.subresource, sample.code]);
       const known = this.#counts.get(key);
