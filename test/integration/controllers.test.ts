@@ -55,13 +55,15 @@ after(async () => {
 function actAsKubelet(): { stop(): void } {
   const informers = new Informers(client, { log: testLogger(), clock: systemClock });
   let next = 1;
+  const started = new Set<string>();
   const pods = informers.store(resources.pods);
   pods.subscribe((_key, now) => {
     if (!now?.spec.nodeName) return;
     const { namespace = '', name, uid } = now.metadata;
     if (now.metadata.deletionTimestamp) {
       void client.delete(resources.pods, name, { namespace, uid, gracePeriodSeconds: 0 }).catch(() => {});
-    } else if (!now.status?.podIP && now.metadata.labels?.['ready'] !== 'never') {
+    } else if (!now.status?.podIP && !started.has(uid)) {
+      started.add(uid);
       void client
         .patch(
           resources.pods,

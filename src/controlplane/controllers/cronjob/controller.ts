@@ -1,4 +1,6 @@
 import { type CronJob, controllerOf, type Job, objectKey, resources } from '../../../api/index.ts';
+import type { KeyedQueue } from '../../../async/index.ts';
+import type { EventRecorder } from '../../../client/index.ts';
 import { isAlreadyExists } from '../../../client/index.ts';
 import {
   apiTime,
@@ -10,6 +12,7 @@ import {
   sameJson,
   timeMs,
 } from '../framework/controller.ts';
+import type { Store } from '../framework/store.ts';
 import { outcomeOf } from '../job/plan.ts';
 import { lastDue, nextDue, parseSchedule, type Schedule } from './schedule.ts';
 
@@ -17,11 +20,40 @@ const timestampAnnotation = 'batch.kubernetes.io/cronjob-scheduled-timestamp';
 
 /** Makes the Jobs of CronJobs when they are due. */
 export function startCronJobController(context: ControllerContext): Controller {
-  const crons = context.informers.store<CronJob>(resources.cronjobs);
-  const jobs = context.informers.store<Job>(resources.jobs);
-  const events = context.events('cronjob-controller');
+  return new CronJobController(context);
+}
 
-  const trimHistory = async (cron: CronJob, owned: readonly Job[]): Promise<void> => {
+class CronJobController implements Controller {
+  readonly #context: ControllerContext;
+  readonly #crons: Store<CronJob>;
+  readonly #jobs: Store<Job>;
+  readonly #events: EventRecorder;
+  readonly #queue: KeyedQueue;
+  readonly #parts: Controller;
+
+  constructor(context: ControllerContext) {
+    this.#context = context;
+    this.#crons = this.#context.informers.store<CronJob>(resources.cronjobs);
+    this.#jobs = this.#context.informers.store<Job>(resources.jobs);
+    this.#events = this.#context.events('cronjob-controller');
+    this.#queue = createControllerQueue(this.#context, {
+      name: 'cronjob',
+      stores: [this.#crons, this.#jobs],
+      handle: (key) => this.#handle(key),
+    });
+    const onCron = this.#crons.subscribe((key) => this.#queue.add(key));
+    const onJob = this.#jobs.subscribe((_key, now, before) => {
+      const job = now ?? before!;
+      const owner = controllerOf(job);
+      if (owner?.kind === 'CronJob') this.#queue.add(`${job.metadata.namespace}/${owner.name}`);
+    });
+    this.#parts = controllerOfParts([this.#queue], [onCron, onJob]);
+  }
+  stop(): Promise<void> {
+    return this.#parts.stop();
+  }
+
+  async #trimHistory(cron: CronJob, owned: readonly Job[]): Promise<void> {
     const { successfulJobsHistoryLimit = 3, failedJobsHistoryLimit = 1 } = cron.spec!;
     for (const [outcome, limit] of [
       ['Complete', successfulJobsHistoryLimit],
@@ -31,16 +63,17 @@ export function startCronJobController(context: ControllerContext): Controller {
         .filter((job) => outcomeOf(job) === outcome)
         .sort((a, b) => timeMs(a.status?.startTime) - timeMs(b.status?.startTime));
       for (const job of ended.slice(0, Math.max(0, ended.length - limit))) {
-        await jobs.delete(job, { propagationPolicy: 'Background' });
-        events.event(cron, 'Normal', 'SuccessfulDelete', `Deleted job ${job.metadata.name}`);
+        await this.#jobs.delete(job, { propagationPolicy: 'Background' });
+        this.#events.event(cron, 'Normal', 'SuccessfulDelete', `Deleted job ${job.metadata.name}`);
       }
     }
-  };
-  const startJob = async (cron: CronJob, at: number): Promise<Job | undefined> => {
+  }
+
+  async #startJob(cron: CronJob, at: number): Promise<Job | undefined> {
     const { jobTemplate } = cron.spec!;
     const { namespace, name } = cron.metadata;
     try {
-      const job = await jobs.create({
+      const job = await this.#jobs.create({
         metadata: {
           name: `${name}-${Math.floor(at / 60_000)}`,
           namespace: namespace!,
@@ -50,27 +83,23 @@ export function startCronJobController(context: ControllerContext): Controller {
         },
         spec: structuredClone(jobTemplate.spec!),
       });
-      events.event(cron, 'Normal', 'SuccessfulCreate', `Created job ${job.metadata.name}`);
+      this.#events.event(cron, 'Normal', 'SuccessfulCreate', `Created job ${job.metadata.name}`);
       return job;
     } catch (error) {
       if (isAlreadyExists(error)) return undefined;
-      events.event(cron, 'Warning', 'FailedCreate', `Error creating job: ${(error as Error).message}`);
+      this.#events.event(cron, 'Warning', 'FailedCreate', `Error creating job: ${(error as Error).message}`);
       throw error;
     }
-  };
+  }
+
   /** The time for which a Job is due now, if the policies let it start. */
-  const dueNow = async (
-    cron: CronJob,
-    schedule: Schedule,
-    active: readonly Job[],
-    now: number,
-  ): Promise<number | undefined> => {
+  async #dueNow(cron: CronJob, schedule: Schedule, active: readonly Job[], now: number): Promise<number | undefined> {
     const { startingDeadlineSeconds, concurrencyPolicy = 'Allow', timeZone } = cron.spec!;
     let earliest = timeMs(cron.status?.lastScheduleTime) || timeMs(cron.metadata.creationTimestamp);
     if (startingDeadlineSeconds !== undefined) earliest = Math.max(earliest, now - startingDeadlineSeconds * 1000);
     const { at, tooMany } = lastDue(schedule, earliest, now, timeZone);
     if (tooMany)
-      events.event(
+      this.#events.event(
         cron,
         'Warning',
         'TooManyMissedTimes',
@@ -78,7 +107,7 @@ export function startCronJobController(context: ControllerContext): Controller {
       );
     if (at === undefined || timeMs(cron.status?.lastScheduleTime) >= at) return undefined;
     if (concurrencyPolicy === 'Forbid' && active.length > 0) {
-      events.event(
+      this.#events.event(
         cron,
         'Normal',
         'JobAlreadyActive',
@@ -88,17 +117,18 @@ export function startCronJobController(context: ControllerContext): Controller {
     }
     if (concurrencyPolicy === 'Replace') {
       for (const job of active) {
-        await jobs.delete(job, { propagationPolicy: 'Background' });
-        events.event(cron, 'Normal', 'SuccessfulDelete', `Deleted job ${job.metadata.name}`);
+        await this.#jobs.delete(job, { propagationPolicy: 'Background' });
+        this.#events.event(cron, 'Normal', 'SuccessfulDelete', `Deleted job ${job.metadata.name}`);
       }
     }
     return at;
-  };
-  const parse = (cron: CronJob): Schedule | undefined => {
+  }
+
+  #parse(cron: CronJob): Schedule | undefined {
     try {
       return parseSchedule(cron.spec!.schedule);
     } catch (error) {
-      events.event(
+      this.#events.event(
         cron,
         'Warning',
         'UnparseableSchedule',
@@ -106,20 +136,20 @@ export function startCronJobController(context: ControllerContext): Controller {
       );
       return undefined;
     }
-  };
+  }
 
-  const handle = async (key: string): Promise<void> => {
-    const cron = crons.get(key);
+  async #handle(key: string): Promise<void> {
+    const cron = this.#crons.get(key);
     if (!cron?.spec || cron.metadata.deletionTimestamp) return;
-    const owned = jobs.by('owner', cron.metadata.uid).filter(({ metadata }) => !metadata.deletionTimestamp);
-    await trimHistory(cron, owned);
-    const now = context.clock.now();
+    const owned = this.#jobs.by('owner', cron.metadata.uid).filter(({ metadata }) => !metadata.deletionTimestamp);
+    await this.#trimHistory(cron, owned);
+    const now = this.#context.clock.now();
     let active = owned.filter((job) => !outcomeOf(job));
     let { lastScheduleTime } = cron.status ?? {};
-    const schedule = cron.spec.suspend ? undefined : parse(cron);
-    const due = schedule ? await dueNow(cron, schedule, active, now) : undefined;
+    const schedule = cron.spec.suspend ? undefined : this.#parse(cron);
+    const due = schedule ? await this.#dueNow(cron, schedule, active, now) : undefined;
     if (due !== undefined) {
-      const job = await startJob(cron, due);
+      const job = await this.#startJob(cron, due);
       if (cron.spec.concurrencyPolicy === 'Replace') active = [];
       if (job) active = [...active, job];
       lastScheduleTime = apiTime(due);
@@ -133,18 +163,10 @@ export function startCronJobController(context: ControllerContext): Controller {
       ...(lastScheduleTime ? { lastScheduleTime } : {}),
       ...(lastSuccess > 0 ? { lastSuccessfulTime: apiTime(lastSuccess) } : {}),
     };
-    if (!sameJson(status, cron.status ?? {})) await crons.update({ ...cron, status }, { subresource: 'status' });
+    if (!sameJson(status, cron.status ?? {})) await this.#crons.update({ ...cron, status }, { subresource: 'status' });
     const next = schedule && nextDue(schedule, now, cron.spec.timeZone);
-    if (next !== undefined) queue.addAfter(key, next - now + 1);
-  };
-  const queue = createControllerQueue(context, { name: 'cronjob', stores: [crons, jobs], handle });
-  const onCron = crons.subscribe((key) => queue.add(key));
-  const onJob = jobs.subscribe((_key, now, before) => {
-    const job = now ?? before!;
-    const owner = controllerOf(job);
-    if (owner?.kind === 'CronJob') queue.add(`${job.metadata.namespace}/${owner.name}`);
-  });
-  return controllerOfParts([queue], [onCron, onJob]);
+    if (next !== undefined) this.#queue.addAfter(key, next - now + 1);
+  }
 }
 
 function referenceOf(job: Job) {

@@ -9,6 +9,8 @@ import {
   type Pod,
   resources,
 } from '../../../api/index.ts';
+import type { KeyedQueue } from '../../../async/index.ts';
+import type { EventRecorder } from '../../../client/index.ts';
 import { actClaims, type Claimant, claimCandidates, planClaims, slowStart } from '../framework/claims.ts';
 import {
   type Controller,
@@ -20,19 +22,56 @@ import {
 } from '../framework/controller.ts';
 import { isPodAvailable, isPodReady, podFromTemplate, untilAvailable } from '../framework/pods.ts';
 import { revisionHash, revisionHashLabel, syncRevision, trimRevisions } from '../framework/revisions.ts';
+import type { Store } from '../framework/store.ts';
 import { type DaemonFacts, nodeWants, pinnedSpec, planDaemons, podsByNode } from './plan.ts';
 
 const generationLabel = 'pod-template-generation';
 
 /** Keeps one pod of each DaemonSet on every node that it is for. */
 export function startDaemonSetController(context: ControllerContext): Controller {
-  const sets = context.informers.store<DaemonSet>(resources.daemonsets);
-  const pods = context.informers.store<Pod>(resources.pods);
-  const nodes = context.informers.store<Node>(resources.nodes);
-  const revisions = context.informers.store<ControllerRevision>(resources.controllerrevisions);
-  const events = context.events('daemonset-controller');
+  return new DaemonSetController(context);
+}
 
-  const createPod = async (set: DaemonSet, node: string, hash: string): Promise<void> => {
+class DaemonSetController implements Controller {
+  readonly #context: ControllerContext;
+  readonly #sets: Store<DaemonSet>;
+  readonly #pods: Store<Pod>;
+  readonly #nodes: Store<Node>;
+  readonly #revisions: Store<ControllerRevision>;
+  readonly #events: EventRecorder;
+  readonly #queue: KeyedQueue;
+  readonly #parts: Controller;
+
+  constructor(context: ControllerContext) {
+    this.#context = context;
+    this.#sets = this.#context.informers.store<DaemonSet>(resources.daemonsets);
+    this.#pods = this.#context.informers.store<Pod>(resources.pods);
+    this.#nodes = this.#context.informers.store<Node>(resources.nodes);
+    this.#revisions = this.#context.informers.store<ControllerRevision>(resources.controllerrevisions);
+    this.#events = this.#context.events('daemonset-controller');
+    this.#queue = createControllerQueue(this.#context, {
+      name: 'daemonset',
+      stores: [this.#sets, this.#pods, this.#nodes, this.#revisions],
+      handle: (key) => this.#handle(key),
+    });
+    const onSet = this.#sets.subscribe((key) => this.#queue.add(key));
+    const onPod = this.#pods.subscribe((_key, now, before) => {
+      for (const pod of [now, before]) {
+        const owner = pod && controllerOf(pod);
+        if (owner?.kind === 'DaemonSet') this.#queue.add(`${pod!.metadata.namespace}/${owner.name}`);
+      }
+    });
+    const onNode = this.#nodes.subscribe((_key, now, before) => {
+      const view = (node: Node | undefined) => JSON.stringify([node?.metadata.labels, node?.spec]);
+      if (view(now) !== view(before)) for (const set of this.#sets.list()) this.#queue.add(objectKey(set));
+    });
+    this.#parts = controllerOfParts([this.#queue], [onSet, onPod, onNode]);
+  }
+  stop(): Promise<void> {
+    return this.#parts.stop();
+  }
+
+  async #createPod(set: DaemonSet, node: string, hash: string): Promise<void> {
     const draft = podFromTemplate(set.spec!.template);
     const generation = set.metadata.annotations?.['deprecated.daemonset.template.generation'];
     const labels = {
@@ -41,7 +80,7 @@ export function startDaemonSetController(context: ControllerContext): Controller
       ...(generation ? { [generationLabel]: generation } : {}),
     };
     try {
-      const pod = await pods.create({
+      const pod = await this.#pods.create({
         metadata: {
           ...draft.metadata,
           labels,
@@ -51,30 +90,33 @@ export function startDaemonSetController(context: ControllerContext): Controller
         },
         spec: pinnedSpec(draft.spec, node),
       });
-      events.event(set, 'Normal', 'SuccessfulCreate', `Created pod: ${pod.metadata.name}`);
+      this.#events.event(set, 'Normal', 'SuccessfulCreate', `Created pod: ${pod.metadata.name}`);
     } catch (error) {
-      events.event(set, 'Warning', 'FailedCreate', `Error creating: ${(error as Error).message}`);
+      this.#events.event(set, 'Warning', 'FailedCreate', `Error creating: ${(error as Error).message}`);
       throw error;
     }
-  };
-  const act = async (set: DaemonSet, facts: DaemonFacts): Promise<void> => {
+  }
+
+  async #act(set: DaemonSet, facts: DaemonFacts): Promise<void> {
     const plan = planDaemons(facts);
     for (const pod of plan.failed) {
       const message = `Found failed daemon pod ${objectKey(pod)} on node ${pod.spec.nodeName}, will try to kill it`;
-      events.event(set, 'Warning', 'FailedDaemonPod', message);
+      this.#events.event(set, 'Warning', 'FailedDaemonPod', message);
     }
     await Promise.all(
       plan.remove.map(async (pod) => {
-        await pods.delete(pod);
-        events.event(set, 'Normal', 'SuccessfulDelete', `Deleted pod: ${pod.metadata.name}`);
+        await this.#pods.delete(pod);
+        this.#events.event(set, 'Normal', 'SuccessfulDelete', `Deleted pod: ${pod.metadata.name}`);
       }),
     );
-    const { error } = await slowStart(plan.create.length, (index) => createPod(set, plan.create[index]!, facts.hash));
+    const { error } = await slowStart(plan.create.length, (index) =>
+      this.#createPod(set, plan.create[index]!, facts.hash),
+    );
     if (error) throw error;
-  };
+  }
 
-  const handle = async (key: string): Promise<void> => {
-    const set = sets.get(key);
+  async #handle(key: string): Promise<void> {
+    const set = this.#sets.get(key);
     if (!set?.spec || set.metadata.deletionTimestamp) return;
     const claimant: Claimant = {
       owner: set,
@@ -82,46 +124,33 @@ export function startDaemonSetController(context: ControllerContext): Controller
       kind: 'DaemonSet',
       matches: matchLabelSelector(set.spec.selector),
     };
-    await actClaims(claimant, planClaims(claimant, claimCandidates(pods, set)), pods);
-    const known = await syncRevision(set, 'DaemonSet', revisions);
+    await actClaims(claimant, planClaims(claimant, claimCandidates(this.#pods, set)), this.#pods);
+    const known = await syncRevision(set, 'DaemonSet', this.#revisions);
     const hash = revisionHash(known.current);
     const factsNow = (): DaemonFacts => ({
       set,
-      nodes: nodes.list(),
-      pods: pods.by('owner', set.metadata.uid),
+      nodes: this.#nodes.list(),
+      pods: this.#pods.by('owner', set.metadata.uid),
       hash,
-      now: context.clock.now(),
+      now: this.#context.clock.now(),
     });
     let problem: unknown;
     try {
-      await act(set, factsNow());
+      await this.#act(set, factsNow());
     } catch (error) {
       problem = error;
     }
     const facts = factsNow();
     const status = daemonStatus(facts, known.collisionCount);
-    if (!sameJson(status, set.status)) await sets.update({ ...set, status }, { subresource: 'status' });
+    if (!sameJson(status, set.status)) await this.#sets.update({ ...set, status }, { subresource: 'status' });
     const inUse = new Set(facts.pods.map(({ metadata }) => metadata.labels?.[revisionHashLabel] ?? ''));
-    await trimRevisions(known, set.spec.revisionHistoryLimit ?? 10, inUse, revisions);
+    await trimRevisions(known, set.spec.revisionHistoryLimit ?? 10, inUse, this.#revisions);
     for (const pod of facts.pods) {
       const left = untilAvailable(pod, set.spec.minReadySeconds ?? 0, facts.now);
-      if (left) queue.addAfter(key, left);
+      if (left) this.#queue.addAfter(key, left);
     }
     if (problem) throw problem;
-  };
-  const queue = createControllerQueue(context, { name: 'daemonset', stores: [sets, pods, nodes, revisions], handle });
-  const onSet = sets.subscribe((key) => queue.add(key));
-  const onPod = pods.subscribe((_key, now, before) => {
-    for (const pod of [now, before]) {
-      const owner = pod && controllerOf(pod);
-      if (owner?.kind === 'DaemonSet') queue.add(`${pod!.metadata.namespace}/${owner.name}`);
-    }
-  });
-  const onNode = nodes.subscribe((_key, now, before) => {
-    const view = (node: Node | undefined) => JSON.stringify([node?.metadata.labels, node?.spec]);
-    if (view(now) !== view(before)) for (const set of sets.list()) queue.add(objectKey(set));
-  });
-  return controllerOfParts([queue], [onSet, onPod, onNode]);
+  }
 }
 
 function daemonStatus(

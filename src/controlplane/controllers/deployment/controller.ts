@@ -7,6 +7,8 @@ import {
   type ReplicaSet,
   resources,
 } from '../../../api/index.ts';
+import type { KeyedQueue } from '../../../async/index.ts';
+import type { EventRecorder } from '../../../client/index.ts';
 import { isAlreadyExists } from '../../../client/index.ts';
 import { actClaims, type Claimant, claimCandidates, planClaims } from '../framework/claims.ts';
 import {
@@ -18,6 +20,7 @@ import {
   sameJson,
 } from '../framework/controller.ts';
 import { shortHash } from '../framework/pods.ts';
+import type { Store } from '../framework/store.ts';
 import { hashLabel, revisionAnnotation, sameTemplate } from './annotations.ts';
 import { deploymentFacts } from './facts.ts';
 import { type DeploymentStep, planDeployment } from './plan.ts';
@@ -28,26 +31,71 @@ const roundsAtOnce = 8;
 
 /** Rolls Deployments out by growing and shrinking their ReplicaSets. */
 export function startDeploymentController(context: ControllerContext): Controller {
-  const deployments = context.informers.store<Deployment>(resources.deployments);
-  const sets = context.informers.store<ReplicaSet>(resources.replicasets);
-  const pods = context.informers.store<Pod>(resources.pods);
-  const events = context.events('deployment-controller');
+  return new DeploymentController(context);
+}
 
-  const createSet = async (
+class DeploymentController implements Controller {
+  readonly #context: ControllerContext;
+  readonly #deployments: Store<Deployment>;
+  readonly #sets: Store<ReplicaSet>;
+  readonly #pods: Store<Pod>;
+  readonly #events: EventRecorder;
+  readonly #queue: KeyedQueue;
+  readonly #parts: Controller;
+
+  constructor(context: ControllerContext) {
+    this.#context = context;
+    this.#deployments = this.#context.informers.store<Deployment>(resources.deployments);
+    this.#sets = this.#context.informers.store<ReplicaSet>(resources.replicasets);
+    this.#pods = this.#context.informers.store<Pod>(resources.pods);
+    this.#events = this.#context.events('deployment-controller');
+    this.#queue = createControllerQueue(this.#context, {
+      name: 'deployment',
+      stores: [this.#deployments, this.#sets, this.#pods],
+      concurrency: 8,
+      handle: (key) => this.#handle(key),
+    });
+    const onDeployment = this.#deployments.subscribe((key) => this.#queue.add(key));
+    const onSet = this.#sets.subscribe((_key, now, before) => {
+      for (const set of [now, before]) {
+        const owner = set && controllerOf(set);
+        if (owner?.kind === 'Deployment') this.#queue.add(`${set!.metadata.namespace}/${owner.name}`);
+      }
+      if (now && !controllerOf(now) && !now.metadata.deletionTimestamp) {
+        for (const deployment of this.#deployments.by('namespace', now.metadata.namespace ?? '')) {
+          if (matchLabelSelector(deployment.spec.selector)(now.metadata.labels)) this.#queue.add(objectKey(deployment));
+        }
+      }
+    });
+    // Recreate waits for the old pods to be gone.
+    const onPod = this.#pods.subscribe((_key, now, before) => {
+      if (now || !before) return;
+      const setName = controllerOf(before)?.name;
+      const set = setName ? this.#sets.get(`${before.metadata.namespace}/${setName}`) : undefined;
+      const owner = set && controllerOf(set);
+      if (owner?.kind === 'Deployment') this.#queue.add(`${before.metadata.namespace}/${owner.name}`);
+    });
+    this.#parts = controllerOfParts([this.#queue], [onDeployment, onSet, onPod]);
+  }
+  stop(): Promise<void> {
+    return this.#parts.stop();
+  }
+
+  async #createSet(
     deployment: Deployment,
     step: Extract<DeploymentStep, { kind: 'createSet' }>,
     result: RoundResult,
-  ): Promise<void> => {
+  ): Promise<void> {
     const draft = newSetDraft(deployment, step);
     const key = objectKey(draft);
     try {
-      const set = await sets.create(draft);
+      const set = await this.#sets.create(draft);
       result.created = set.metadata.name;
-      if (step.replicas > 0) tellScale(deployment, set.metadata.name, 0, step.replicas);
+      if (step.replicas > 0) this.#tellScale(deployment, set.metadata.name, 0, step.replicas);
     } catch (error) {
       if (!isAlreadyExists(error)) {
         result.failure = (error as Error).message;
-        events.event(
+        this.#events.event(
           deployment,
           'Warning',
           'ReplicaSetCreateError',
@@ -56,113 +104,98 @@ export function startDeploymentController(context: ControllerContext): Controlle
         return;
       }
       const taken =
-        sets.get(key) ??
-        (await context.client.get(resources.replicasets, draft.metadata.name, {
+        this.#sets.get(key) ??
+        (await this.#context.client.get(resources.replicasets, draft.metadata.name, {
           namespace: draft.metadata.namespace!,
         }));
       const ours =
         controllerOf(taken)?.uid === deployment.metadata.uid &&
         sameTemplate(taken.spec?.template, deployment.spec.template);
-      if (ours) sets.noteWritten(taken);
+      if (ours) this.#sets.noteWritten(taken);
       // Another template has the same hash: count, and hash again with the count.
       else result.collisionCount = (deployment.status?.collisionCount ?? 0) + 1;
     }
-  };
-  const tellScale = (deployment: Deployment, name: string, from: number, to: number): void => {
+  }
+
+  #tellScale(deployment: Deployment, name: string, from: number, to: number): void {
     const way = to > from ? 'up' : 'down';
-    events.event(deployment, 'Normal', 'ScalingReplicaSet', `Scaled ${way} replica set ${name} from ${from} to ${to}`);
-  };
-  const act = async (deployment: Deployment, step: DeploymentStep, result: RoundResult): Promise<void> => {
+    this.#events.event(
+      deployment,
+      'Normal',
+      'ScalingReplicaSet',
+      `Scaled ${way} replica set ${name} from ${from} to ${to}`,
+    );
+  }
+
+  async #act(deployment: Deployment, step: DeploymentStep, result: RoundResult): Promise<void> {
     switch (step.kind) {
       case 'createSet':
-        return createSet(deployment, step, result);
+        return this.#createSet(deployment, step, result);
       case 'annotateSet': {
         const { resourceVersion } = step.set.metadata;
         const spec = { minReadySeconds: step.minReadySeconds };
-        await sets.patch(step.set.metadata, { metadata: { resourceVersion, annotations: step.annotations }, spec });
+        await this.#sets.patch(step.set.metadata, {
+          metadata: { resourceVersion, annotations: step.annotations },
+          spec,
+        });
         return;
       }
       case 'setRevision':
-        await deployments.patch(deployment.metadata, {
+        await this.#deployments.patch(deployment.metadata, {
           metadata: { annotations: { [revisionAnnotation]: step.revision } },
         });
         return;
       case 'scale': {
-        const set = sets.get(objectKey(step.set)) ?? step.set;
+        const set = this.#sets.get(objectKey(step.set)) ?? step.set;
         const { resourceVersion } = set.metadata;
         const patch = { metadata: { resourceVersion, annotations: step.annotations }, spec: { replicas: step.to } };
-        await sets.patch(set.metadata, patch);
-        if (step.from !== step.to) tellScale(deployment, set.metadata.name, step.from, step.to);
+        await this.#sets.patch(set.metadata, patch);
+        if (step.from !== step.to) this.#tellScale(deployment, set.metadata.name, step.from, step.to);
         return;
       }
       case 'deleteSet':
-        await sets.delete(step.set, { propagationPolicy: 'Background' });
+        await this.#sets.delete(step.set, { propagationPolicy: 'Background' });
     }
-  };
-  const writeStatus = async (key: string, result: RoundResult): Promise<void> => {
-    const deployment = deployments.get(key);
-    if (!deployment) return;
-    const { status, againMs } = deploymentStatus(factsOf(deployment), result);
-    if (!sameJson(status, deployment.status)) {
-      await deployments.update({ ...deployment, status }, { subresource: 'status' });
-    }
-    if (againMs !== undefined) queue.addAfter(key, againMs);
-  };
-  const factsOf = (deployment: Deployment) =>
-    deploymentFacts(
-      deployment,
-      sets.by('owner', deployment.metadata.uid),
-      ({ metadata }) => pods.by('owner', metadata.uid),
-      context.clock.now(),
-    );
+  }
 
-  const handle = async (key: string): Promise<void> => {
-    const deployment = deployments.get(key);
+  async #writeStatus(key: string, result: RoundResult): Promise<void> {
+    const deployment = this.#deployments.get(key);
+    if (!deployment) return;
+    const { status, againMs } = deploymentStatus(this.#factsOf(deployment), result);
+    if (!sameJson(status, deployment.status)) {
+      await this.#deployments.update({ ...deployment, status }, { subresource: 'status' });
+    }
+    if (againMs !== undefined) this.#queue.addAfter(key, againMs);
+  }
+
+  #factsOf(deployment: Deployment) {
+    return deploymentFacts(
+      deployment,
+      this.#sets.by('owner', deployment.metadata.uid),
+      ({ metadata }) => this.#pods.by('owner', metadata.uid),
+      this.#context.clock.now(),
+    );
+  }
+
+  async #handle(key: string): Promise<void> {
+    const deployment = this.#deployments.get(key);
     if (!deployment) return;
     const matches = matchLabelSelector(deployment.spec.selector);
     const claimant: Claimant = { owner: deployment, apiVersion: 'apps/v1', kind: 'Deployment', matches };
-    await actClaims(claimant, planClaims(claimant, claimCandidates(sets, deployment)), sets);
+    await actClaims(claimant, planClaims(claimant, claimCandidates(this.#sets, deployment)), this.#sets);
     const result: RoundResult = {};
     for (let round = 0; round < roundsAtOnce; round++) {
-      const current = deployments.get(key);
+      const current = this.#deployments.get(key);
       if (!current || current.metadata.uid !== deployment.metadata.uid) return;
-      const steps = planDeployment(factsOf(current));
+      const steps = planDeployment(this.#factsOf(current));
       if (steps.length === 0) break;
-      for (const step of steps) await act(current, step, result);
+      for (const step of steps) await this.#act(current, step, result);
       if (result.failure || result.collisionCount !== undefined) break;
     }
-    await writeStatus(key, result);
-    if (result.collisionCount !== undefined) queue.add(key);
+    await this.#writeStatus(key, result);
+    if (result.collisionCount !== undefined) this.#queue.add(key);
     if (result.failure) throw new Error(result.failure);
-  };
-  const queue = createControllerQueue(context, {
-    name: 'deployment',
-    stores: [deployments, sets, pods],
-    concurrency: 8,
-    handle,
-  });
-
-  const onDeployment = deployments.subscribe((key) => queue.add(key));
-  const onSet = sets.subscribe((_key, now, before) => {
-    for (const set of [now, before]) {
-      const owner = set && controllerOf(set);
-      if (owner?.kind === 'Deployment') queue.add(`${set!.metadata.namespace}/${owner.name}`);
-    }
-    if (now && !controllerOf(now) && !now.metadata.deletionTimestamp) {
-      for (const deployment of deployments.by('namespace', now.metadata.namespace ?? '')) {
-        if (matchLabelSelector(deployment.spec.selector)(now.metadata.labels)) queue.add(objectKey(deployment));
-      }
-    }
-  });
-  // Recreate waits for the old pods to be gone.
-  const onPod = pods.subscribe((_key, now, before) => {
-    if (now || !before) return;
-    const setName = controllerOf(before)?.name;
-    const set = setName ? sets.get(`${before.metadata.namespace}/${setName}`) : undefined;
-    const owner = set && controllerOf(set);
-    if (owner?.kind === 'Deployment') queue.add(`${before.metadata.namespace}/${owner.name}`);
-  });
-  return controllerOfParts([queue], [onDeployment, onSet, onPod]);
+  }
 }
 
 function newSetDraft(deployment: Deployment, step: Extract<DeploymentStep, { kind: 'createSet' }>) {

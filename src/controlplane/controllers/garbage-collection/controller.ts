@@ -1,18 +1,12 @@
 import { type ApiObject, type Resource, resources } from '../../../api/index.ts';
 import { KeyedQueue } from '../../../async/index.ts';
-import {
-  type ApiClient,
-  ApiError,
-  createInformer,
-  readLines,
-  resourcePath,
-  type SelectOptions,
-  type WatchEvent,
-} from '../../../client/index.ts';
+import { createInformer } from '../../../client/index.ts';
 import type { Controller, ControllerContext } from '../framework/controller.ts';
+import { controllerOfParts } from '../framework/controller.ts';
 import { DiscoveryCache, type ServedResource } from '../framework/discovery.ts';
 import { Collector } from './collector.ts';
 import { OwnerGraph } from './graph.ts';
+import { metadataClient } from './metadata-client.ts';
 
 /** Nothing owns these, and they own nothing; watching them would only cost. */
 const ignored = new Set([
@@ -37,87 +31,116 @@ const early: readonly Resource<any>[] = [
 const lateMs = 3_000;
 /** How long an owner may stay unknown before the API server is asked about it, milliseconds. */
 const strangerMs = 500;
-/** New kinds (custom resources) are looked for this often, milliseconds. */
-const rediscoverMs = 60_000;
+/** After a change of custom kinds the server needs a moment to serve them, milliseconds; and a look now and then is safe. */
+const newKindMs = 500;
+const rediscoverMs = 10 * 60_000;
 
 /** Deletes what has lost its owners, as the owners' deletion policy asks: background, foreground, orphan. */
 export function startGarbageCollector(context: ControllerContext): Controller {
-  const graph = new OwnerGraph();
-  const discovery = new DiscoveryCache(context.client, context.clock);
-  const byKind = new Map<string, Resource<any>>();
-  const stop = new AbortController();
-  const watched = new Set<string>();
-  const remember = (one: Resource<any>) => byKind.set(`${one.apiVersion}/${one.kind}`, one);
-  for (const one of Object.values(resources)) remember(one);
-  const collector = new Collector(context, graph, (apiVersion, kind) => byKind.get(`${apiVersion}/${kind}`));
-  const queue = new KeyedQueue(
-    async (uid) => {
-      for (const next of await collector.process(uid)) queue.add(next);
-    },
-    {
-      concurrency: 16,
+  return new GarbageCollector(context);
+}
+
+class GarbageCollector implements Controller {
+  readonly #context: ControllerContext;
+  readonly #graph: OwnerGraph;
+  readonly #discovery: DiscoveryCache;
+  readonly #byKind: Map<string, Resource<any>>;
+  readonly #stop: AbortController;
+  readonly #watched: Set<string>;
+  readonly #collector: Collector;
+  readonly #queue: KeyedQueue;
+  readonly #discoveries: KeyedQueue;
+  readonly #parts: Controller;
+
+  constructor(context: ControllerContext) {
+    this.#context = context;
+    this.#graph = new OwnerGraph();
+    this.#discovery = new DiscoveryCache(this.#context.client, this.#context.clock);
+    this.#byKind = new Map<string, Resource<any>>();
+    this.#stop = new AbortController();
+    this.#watched = new Set<string>();
+    for (const one of Object.values(resources)) this.#remember(one);
+    this.#collector = new Collector(this.#context, this.#graph, (apiVersion, kind) =>
+      this.#byKind.get(`${apiVersion}/${kind}`),
+    );
+    this.#queue = new KeyedQueue(
+      async (uid) => {
+        for (const next of await this.#collector.process(uid)) this.#queue.add(next);
+      },
+      {
+        concurrency: 16,
+        clock: this.#context.clock,
+        onError: (uid, error) =>
+          this.#context.log.debug('collection failed', { uid, name: this.#graph.get(uid)?.name, error }),
+      },
+    );
+    this.#discoveries = new KeyedQueue((_key, signal) => this.#discover(signal), {
       clock: context.clock,
-      onError: (uid, error) => context.log.debug('collection failed', { uid, name: graph.get(uid)?.name, error }),
-    },
-  );
-  const observe =
-    (resource: Resource<any>) => (_key: string, now: ApiObject | undefined, before: ApiObject | undefined) => {
-      const gone = before && before.metadata.uid !== now?.metadata.uid ? before : undefined;
-      if (gone) {
-        collector.noteGone(gone.metadata.uid);
-        for (const { uid } of graph.remove(gone.metadata.uid)) queue.add(uid);
-      }
-      if (!now || (before && !gone && sameOwnership(now, before))) return;
-      for (const { uid, owners } of graph.set(resource, now)) {
-        // An owner that is not known yet may be about to be.
-        if (owners.some((owner) => graph.get(owner.uid)?.virtual)) queue.addAfter(uid, strangerMs);
-        else queue.add(uid);
-      }
-    };
-  const watch = (resource: Resource<any>): void => {
-    const key = resource.group ? `${resource.group}/${resource.plural}` : resource.plural;
-    if (watched.has(key) || ignored.has(key)) return;
-    watched.add(key);
-    remember(resource);
-    const shared = context.informers.existing(resource);
-    if (shared) {
-      shared.subscribe(observe(resource));
-      for (const object of shared.informer.list()) observe(resource)('', object, undefined);
-      return;
+      retryInitialMs: 1_000,
+      onError: (_key, error) => context.log.debug('discovery failed', { error }),
+    });
+    for (const resource of early) this.#watch(resource);
+    this.#discoveries.addAfter('all', lateMs);
+    this.#parts = controllerOfParts([this.#queue, this.#discoveries], [() => this.#stop.abort(new Error('stopped'))]);
+  }
+  stop(): Promise<void> {
+    return this.#parts.stop();
+  }
+
+  /** Takes over a change of an object into the graph, and queues what it affects. */
+  #observe(resource: Resource<any>, now: ApiObject | undefined, before: ApiObject | undefined): void {
+    const gone = before && before.metadata.uid !== now?.metadata.uid ? before : undefined;
+    if (gone) {
+      this.#collector.noteGone(gone.metadata.uid);
+      for (const { uid } of this.#graph.remove(gone.metadata.uid)) this.#queue.add(uid);
     }
-    const { log, clock } = context;
-    createInformer<ApiObject>(metadataClient(context.client), resource, {
-      onChange: observe(resource),
+    if (resource.plural === 'customresourcedefinitions') this.#discoveries.addAfter('all', newKindMs);
+    if (!now || (before && !gone && sameOwnership(now, before))) return;
+    for (const { uid, owners } of this.#graph.set(resource, now)) {
+      // An owner that is not known yet may be about to be.
+      if (owners.some((owner) => this.#graph.get(owner.uid)?.virtual)) this.#queue.addAfter(uid, strangerMs);
+      else this.#queue.add(uid);
+    }
+  }
+
+  #remember(one: Resource<any>) {
+    return this.#byKind.set(`${one.apiVersion}/${one.kind}`, one);
+  }
+
+  /** Begins to watch a kind; false when it is watched already or not worth it. */
+  #watch(resource: Resource<any>): boolean {
+    const key = resource.group ? `${resource.group}/${resource.plural}` : resource.plural;
+    if (this.#watched.has(key) || ignored.has(key)) return false;
+    this.#watched.add(key);
+    this.#remember(resource);
+    const shared = this.#context.informers.existing(resource);
+    if (shared) {
+      shared.subscribe((_key, now, before) => this.#observe(resource, now, before));
+      for (const object of shared.informer.list()) this.#observe(resource, object, undefined);
+      return false;
+    }
+    const { log, clock } = this.#context;
+    createInformer<ApiObject>(metadataClient(this.#context.client), resource, {
+      onChange: (_key, now, before) => this.#observe(resource, now, before),
       log,
       clock,
-    }).start(stop.signal);
-  };
-  const isWatchable = ({ verbs }: ServedResource) => ['list', 'watch', 'delete'].every((verb) => verbs.includes(verb));
-  const follow = async (): Promise<void> => {
-    for (const resource of early) watch(resource);
-    await context.clock.sleep(lateMs, stop.signal);
-    for (;;) {
-      try {
-        const { resources: served } = await discovery.get({ fresh: true });
-        for (const one of served.filter(isWatchable)) {
-          watch(one);
-          // A breath between connections: this must not be felt.
-          if (!context.informers.existing(one)) await context.clock.sleep(20, stop.signal);
-        }
-      } catch (error) {
-        if (stop.signal.aborted) return;
-        context.log.debug('discovery failed', { error });
-      }
-      await context.clock.sleep(rediscoverMs, stop.signal);
+    }).start(this.#stop.signal);
+    return true;
+  }
+
+  /** Watches every kind that can be watched and deleted. */
+  async #discover(signal: AbortSignal): Promise<void> {
+    const { resources: served } = await this.#discovery.get({ fresh: true });
+    for (const one of served) {
+      // A breath between connections: this must not be felt.
+      if (isWatchable(one) && this.#watch(one)) await this.#context.clock.sleep(20, signal);
     }
-  };
-  void follow().catch(() => {});
-  return {
-    stop: async () => {
-      stop.abort(new Error('stopped'));
-      await queue.stop();
-    },
-  };
+    this.#discoveries.addAfter('all', rediscoverMs);
+  }
+}
+
+function isWatchable({ verbs }: ServedResource): boolean {
+  return ['list', 'watch', 'delete'].every((verb) => verbs.includes(verb));
 }
 
 /** Whether nothing that the collector looks at has changed. */
@@ -127,49 +150,4 @@ function sameOwnership({ metadata: a }: ApiObject, { metadata: b }: ApiObject): 
     JSON.stringify(a.finalizers) === JSON.stringify(b.finalizers) &&
     JSON.stringify(a.ownerReferences) === JSON.stringify(b.ownerReferences)
   );
-}
-
-const metadataOnly = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json';
-const metadataList = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json';
-
-/** A client whose lists and watches bring only the objects' metadata. */
-function metadataClient(client: ApiClient): ApiClient {
-  const view = Object.create(client) as ApiClient;
-  view.list = async <T extends ApiObject>(resource: Resource<T>) => {
-    const { body } = await client.request('GET', resourcePath(resource), { headers: { accept: metadataList } });
-    return JSON.parse(body.toString());
-  };
-  view.watch = <T extends ApiObject>(
-    resource: Resource<T>,
-    options: SelectOptions & { sendInitialEvents?: boolean; timeoutSeconds?: number } = {},
-  ) => watchMetadata<T>(client, resource, options);
-  return view;
-}
-
-async function* watchMetadata<T extends ApiObject>(
-  client: ApiClient,
-  resource: Resource<T>,
-  options: SelectOptions & { sendInitialEvents?: boolean; timeoutSeconds?: number },
-): AsyncIterable<WatchEvent<T>> {
-  const { resourceVersion, sendInitialEvents, timeoutSeconds, signal } = options;
-  const parts = ['watch=1', 'allowWatchBookmarks=true'];
-  if (resourceVersion) parts.push(`resourceVersion=${resourceVersion}`);
-  if (sendInitialEvents) parts.push('sendInitialEvents=true', 'resourceVersionMatch=NotOlderThan');
-  if (timeoutSeconds) parts.push(`timeoutSeconds=${timeoutSeconds}`);
-  const path = `${resourcePath(resource)}?${parts.join('&')}`;
-  const message = await client.stream('GET', path, {
-    headers: { accept: metadataOnly },
-    ...(signal ? { signal } : {}),
-  });
-  try {
-    for await (const line of readLines(message)) {
-      const event = JSON.parse(line) as WatchEvent<T>;
-      if (event.type === 'ERROR') throw new ApiError(event.object as never);
-      yield event;
-    }
-  } catch (error) {
-    throw signal?.aborted ? signal.reason : error;
-  } finally {
-    message.destroy();
-  }
 }

@@ -1,4 +1,5 @@
 import { type ApiObject, type Namespace, type NamespaceCondition, type Pod, resources } from '../../../api/index.ts';
+import type { KeyedQueue } from '../../../async/index.ts';
 import { isConflict, isNotFound, resourcePath } from '../../../client/index.ts';
 import {
   apiTime,
@@ -9,6 +10,7 @@ import {
   sameJson,
 } from '../framework/controller.ts';
 import { DiscoveryCache, type ServedResource } from '../framework/discovery.ts';
+import type { Store } from '../framework/store.ts';
 
 const finalizer = 'kubernetes';
 /** Content that is still going is looked at again after this long, milliseconds, or sooner when a pod is gone. */
@@ -25,21 +27,55 @@ interface Emptying {
 
 /** Empties namespaces that are being deleted, then lets them go. */
 export function startNamespaceController(context: ControllerContext): Controller {
-  const namespaces = context.informers.store<Namespace>(resources.namespaces);
-  const pods = context.informers.store<Pod>(resources.pods);
-  const discovery = new DiscoveryCache(context.client, context.clock);
+  return new NamespaceController(context);
+}
 
-  const emptyOne = async (served: ServedResource, namespace: string, found: Emptying): Promise<void> => {
+class NamespaceController implements Controller {
+  readonly #context: ControllerContext;
+  readonly #namespaces: Store<Namespace>;
+  readonly #pods: Store<Pod>;
+  readonly #discovery: DiscoveryCache;
+  readonly #queue: KeyedQueue;
+  readonly #parts: Controller;
+
+  constructor(context: ControllerContext) {
+    this.#context = context;
+    this.#namespaces = this.#context.informers.store<Namespace>(resources.namespaces);
+    this.#pods = this.#context.informers.store<Pod>(resources.pods);
+    this.#discovery = new DiscoveryCache(this.#context.client, this.#context.clock);
+    this.#queue = createControllerQueue(this.#context, {
+      name: 'namespace',
+      stores: [this.#namespaces, this.#pods],
+      handle: (key) => this.#handle(key),
+    });
+    const onNamespace = this.#namespaces.subscribe(
+      (key, now) => now?.metadata.deletionTimestamp && this.#queue.add(key),
+    );
+    const onPod = this.#pods.subscribe((_key, now, before) => {
+      const { namespace = '' } = before?.metadata ?? {};
+      if (now || !this.#namespaces.get(namespace)?.metadata.deletionTimestamp) return;
+      if (this.#pods.by('namespace', namespace).length === 0) this.#queue.add(namespace);
+    });
+    this.#parts = controllerOfParts([this.#queue], [onNamespace, onPod]);
+  }
+  stop(): Promise<void> {
+    return this.#parts.stop();
+  }
+
+  async #emptyOne(served: ServedResource, namespace: string, found: Emptying): Promise<void> {
     const name = served.group ? `${served.plural}.${served.group}` : `${served.plural}.`;
     try {
-      const { items } = await context.client.list<ApiObject>(served, { namespace, limit: 500 });
+      const { items } = await this.#context.client.list<ApiObject>(served, { namespace, limit: 500 });
       if (items.length === 0) return;
       if (items.some((item) => !item.metadata.deletionTimestamp)) {
         if (served.verbs.includes('deletecollection')) {
-          await context.client.request('DELETE', resourcePath(served, { namespace }), { body: deleteOptions });
-        } else await Promise.all(items.map((item) => context.client.delete(served, item.metadata.name, { namespace })));
+          await this.#context.client.request('DELETE', resourcePath(served, { namespace }), { body: deleteOptions });
+        } else
+          await Promise.all(
+            items.map((item) => this.#context.client.delete(served, item.metadata.name, { namespace })),
+          );
       }
-      const left = await context.client.list<ApiObject>(served, { namespace, limit: 500 });
+      const left = await this.#context.client.list<ApiObject>(served, { namespace, limit: 500 });
       if (left.items.length > 0) found.remaining.set(name, left.items.length);
       for (const one of left.items.flatMap((item) => item.metadata.finalizers ?? [])) {
         found.finalizers.set(one, (found.finalizers.get(one) ?? 0) + 1);
@@ -47,9 +83,10 @@ export function startNamespaceController(context: ControllerContext): Controller
     } catch (error) {
       if (!isNotFound(error)) found.failures.push(`${name} ${(error as Error).message}`);
     }
-  };
-  const empty = async (namespace: string): Promise<Emptying> => {
-    const { resources: served, failed } = await discovery.get();
+  }
+
+  async #empty(namespace: string): Promise<Emptying> {
+    const { resources: served, failed } = await this.#discovery.get();
     const found: Emptying = { undiscovered: failed, failures: [], remaining: new Map(), finalizers: new Map() };
     const deletable = served.filter(
       ({ namespaced, verbs, group, plural }) =>
@@ -60,48 +97,40 @@ export function startNamespaceController(context: ControllerContext): Controller
         `${group}/${plural}` !== 'events.k8s.io/events',
     );
     const lanes = Array.from({ length: 8 }, async () => {
-      for (let next = deletable.pop(); next; next = deletable.pop()) await emptyOne(next, namespace, found);
+      for (let next = deletable.pop(); next; next = deletable.pop()) await this.#emptyOne(next, namespace, found);
     });
     await Promise.all(lanes);
     return found;
-  };
+  }
 
-  const handle = async (name: string): Promise<void> => {
-    const namespace = namespaces.get(name);
+  async #handle(name: string): Promise<void> {
+    const namespace = this.#namespaces.get(name);
     if (!namespace?.metadata.deletionTimestamp) return;
     if (!(namespace.spec?.finalizers ?? []).includes(finalizer)) return;
-    const found = await empty(name);
-    const current = await context.client.get(resources.namespaces, name);
-    const conditions = emptyingConditions(found, current.status?.conditions ?? [], context.clock.now());
+    const found = await this.#empty(name);
+    const current = await this.#context.client.get(resources.namespaces, name);
+    const conditions = emptyingConditions(found, current.status?.conditions ?? [], this.#context.clock.now());
     const done = found.remaining.size === 0 && found.failures.length === 0 && found.undiscovered.length === 0;
     if (!done) {
       if (!sameJson(conditions, current.status?.conditions)) {
         const status = { ...current.status, phase: 'Terminating', conditions };
-        await namespaces.update({ ...current, status }, { subresource: 'status' });
+        await this.#namespaces.update({ ...current, status }, { subresource: 'status' });
       }
-      queue.addAfter(name, againMs);
+      this.#queue.addAfter(name, againMs);
       return;
     }
     const finalizers = (current.spec?.finalizers ?? []).filter((one) => one !== finalizer);
     try {
-      await context.client.update(
+      await this.#context.client.update(
         resources.namespaces,
         { ...current, spec: { ...current.spec, finalizers } },
         { subresource: 'finalize' },
       );
-      await context.client.delete(resources.namespaces, name, { uid: current.metadata.uid });
+      await this.#context.client.delete(resources.namespaces, name, { uid: current.metadata.uid });
     } catch (error) {
       if (!isNotFound(error) && !isConflict(error)) throw error;
     }
-  };
-  const queue = createControllerQueue(context, { name: 'namespace', stores: [namespaces, pods], handle });
-  const onNamespace = namespaces.subscribe((key, now) => now?.metadata.deletionTimestamp && queue.add(key));
-  const onPod = pods.subscribe((_key, now, before) => {
-    const { namespace = '' } = before?.metadata ?? {};
-    if (now || !namespaces.get(namespace)?.metadata.deletionTimestamp) return;
-    if (pods.by('namespace', namespace).length === 0) queue.add(namespace);
-  });
-  return controllerOfParts([queue], [onNamespace, onPod]);
+  }
 }
 
 const deleteOptions = { kind: 'DeleteOptions', apiVersion: 'v1', propagationPolicy: 'Background' };

@@ -1,4 +1,6 @@
 import { type Lease, type Node, objectKey, type Pod, resources } from '../../../api/index.ts';
+import type { KeyedQueue } from '../../../async/index.ts';
+import type { EventRecorder } from '../../../client/index.ts';
 import { isNotFound } from '../../../client/index.ts';
 import {
   apiTime,
@@ -9,6 +11,7 @@ import {
   sameJson,
 } from '../framework/controller.ts';
 import { isPodFinished, isPodReady } from '../framework/pods.ts';
+import type { Store } from '../framework/store.ts';
 import { evictionTime, planTaints, silentConditions } from './plan.ts';
 
 /** Times of the node controller. */
@@ -27,74 +30,101 @@ export function startNodeLifecycleController(
 }
 
 function startHealth(context: ControllerContext, graceMs: number): Controller {
-  const nodes = context.informers.store<Node>(resources.nodes);
-  const leases = context.informers.store<Lease>(resources.leases);
-  const pods = context.informers.store<Pod>(resources.pods);
-  const events = context.events('node-controller');
-  // When a sign of life was last seen, by our own clock: the node's may be wrong.
-  const seen = new Map<string, { sign: string; at: number }>();
+  return new NodeHealth(context, graceMs);
+}
 
-  const markPodsNotReady = async (name: string): Promise<void> => {
-    const time = apiTime(context.clock.now());
-    const ready = pods.by('node', name).filter(isPodReady);
+class NodeHealth implements Controller {
+  readonly #context: ControllerContext;
+  readonly #graceMs: number;
+  readonly #nodes: Store<Node>;
+  readonly #leases: Store<Lease>;
+  readonly #pods: Store<Pod>;
+  readonly #events: EventRecorder;
+  readonly #seen: Map<string, { sign: string; at: number }>;
+  readonly #queue: KeyedQueue;
+  readonly #parts: Controller;
+
+  constructor(context: ControllerContext, graceMs: number) {
+    this.#context = context;
+    this.#graceMs = graceMs;
+    this.#nodes = this.#context.informers.store<Node>(resources.nodes);
+    this.#leases = this.#context.informers.store<Lease>(resources.leases);
+    this.#pods = this.#context.informers.store<Pod>(resources.pods);
+    this.#events = this.#context.events('node-controller');
+    // When a sign of life was last seen, by our own clock: the node's may be wrong.
+    this.#seen = new Map<string, { sign: string; at: number }>();
+    this.#queue = createControllerQueue(this.#context, {
+      name: 'node-lifecycle',
+      stores: [this.#nodes, this.#leases, this.#pods],
+      handle: async (name) => {
+        let node = this.#nodes.get(name);
+        if (!node) return void this.#seen.delete(name);
+        const silentMs = this.#observe(node);
+        if (silentMs >= this.#graceMs) {
+          const conditions = silentConditions(node, this.#context.clock.now());
+          if (conditions.length > 0) {
+            this.#events.event(node, 'Normal', 'NodeNotReady', `Node ${name} status is now: NodeNotReady`);
+            node = await this.#nodes.patch(
+              { name },
+              { status: { conditions } },
+              { type: 'strategic', subresource: 'status' },
+            );
+          }
+        }
+        const ready = node.status?.conditions?.find(({ type }) => type === 'Ready')?.status;
+        if (ready === 'False' || ready === 'Unknown') await this.#markPodsNotReady(name);
+        const taints = planTaints(node, this.#context.clock.now());
+        if (taints) {
+          const { resourceVersion } = node.metadata;
+          await this.#nodes.patch({ name }, { metadata: { resourceVersion }, spec: { taints } });
+        }
+        if (silentMs < this.#graceMs) this.#queue.addAfter(name, this.#graceMs - silentMs + 10);
+      },
+    });
+    const onNode = this.#nodes.subscribe((key, now, before) => {
+      if (!now || !before || healthOf(now) !== healthOf(before) || !sameJson(now.spec, before.spec))
+        this.#queue.add(key);
+      else this.#observe(now);
+    });
+    // A renewed lease only moves the moment of the next look, unless the node was taken for silent.
+    const onLease = this.#leases.subscribe((_key, now) => {
+      if (now?.metadata.namespace !== 'kube-node-lease') return;
+      const node = this.#nodes.get(now.metadata.name);
+      if (node) this.#observe(node);
+    });
+    this.#parts = controllerOfParts([this.#queue], [onNode, onLease]);
+  }
+  stop(): Promise<void> {
+    return this.#parts.stop();
+  }
+
+  async #markPodsNotReady(name: string): Promise<void> {
+    const time = apiTime(this.#context.clock.now());
+    const ready = this.#pods.by('node', name).filter(isPodReady);
     await Promise.all(
       ready.map(async (pod) => {
         const condition = { type: 'Ready', status: 'False', lastTransitionTime: time };
         const patch = { metadata: { uid: pod.metadata.uid }, status: { conditions: [condition] } };
         try {
-          await pods.patch(pod.metadata, patch, { type: 'strategic', subresource: 'status' });
-          events.event(pod, 'Warning', 'NodeNotReady', 'Node is not ready');
+          await this.#pods.patch(pod.metadata, patch, { type: 'strategic', subresource: 'status' });
+          this.#events.event(pod, 'Warning', 'NodeNotReady', 'Node is not ready');
         } catch (error) {
           if (!isNotFound(error)) throw error;
         }
       }),
     );
-  };
-  const observe = (node: Node): number => {
+  }
+
+  #observe(node: Node): number {
     const { name } = node.metadata;
-    const lease = leases.get(`kube-node-lease/${name}`);
+    const lease = this.#leases.get(`kube-node-lease/${name}`);
     const beats = (node.status?.conditions ?? []).map(({ lastHeartbeatTime = '' }) => lastHeartbeatTime);
     const sign = `${lease?.spec?.renewTime ?? ''} ${beats.join(' ')}`;
-    const before = seen.get(name);
-    if (before?.sign === sign) return context.clock.monotonic() - before.at;
-    seen.set(name, { sign, at: context.clock.monotonic() });
+    const before = this.#seen.get(name);
+    if (before?.sign === sign) return this.#context.clock.monotonic() - before.at;
+    this.#seen.set(name, { sign, at: this.#context.clock.monotonic() });
     return 0;
-  };
-  const queue = createControllerQueue(context, {
-    name: 'node-lifecycle',
-    stores: [nodes, leases, pods],
-    handle: async (name) => {
-      let node = nodes.get(name);
-      if (!node) return void seen.delete(name);
-      const silentMs = observe(node);
-      if (silentMs >= graceMs) {
-        const conditions = silentConditions(node, context.clock.now());
-        if (conditions.length > 0) {
-          events.event(node, 'Normal', 'NodeNotReady', `Node ${name} status is now: NodeNotReady`);
-          node = await nodes.patch({ name }, { status: { conditions } }, { type: 'strategic', subresource: 'status' });
-        }
-      }
-      const ready = node.status?.conditions?.find(({ type }) => type === 'Ready')?.status;
-      if (ready === 'False' || ready === 'Unknown') await markPodsNotReady(name);
-      const taints = planTaints(node, context.clock.now());
-      if (taints) {
-        const { resourceVersion } = node.metadata;
-        await nodes.patch({ name }, { metadata: { resourceVersion }, spec: { taints } });
-      }
-      if (silentMs < graceMs) queue.addAfter(name, graceMs - silentMs + 10);
-    },
-  });
-  const onNode = nodes.subscribe((key, now, before) => {
-    if (!now || !before || healthOf(now) !== healthOf(before) || !sameJson(now.spec, before.spec)) queue.add(key);
-    else observe(now);
-  });
-  // A renewed lease only moves the moment of the next look, unless the node was taken for silent.
-  const onLease = leases.subscribe((_key, now) => {
-    if (now?.metadata.namespace !== 'kube-node-lease') return;
-    const node = nodes.get(now.metadata.name);
-    if (node) observe(node);
-  });
-  return controllerOfParts([queue], [onNode, onLease]);
+  }
 }
 
 function healthOf(node: Node): string {

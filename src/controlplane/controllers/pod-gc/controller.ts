@@ -9,6 +9,7 @@ import {
   timeMs,
 } from '../framework/controller.ts';
 import { isPodFinished } from '../framework/pods.ts';
+import type { Store } from '../framework/store.ts';
 
 /** Limits of the pod collector. */
 export interface PodGcOptions {
@@ -27,24 +28,7 @@ export function startPodGcController(context: ControllerContext, options: PodGcO
   const pods = context.informers.store<Pod>(resources.pods);
   let finished = 0;
 
-  const remove = async (pod: Pod, reason: string): Promise<void> => {
-    try {
-      if (!isPodFinished(pod)) {
-        const condition = {
-          type: 'DisruptionTarget',
-          status: 'True',
-          reason: 'DeletionByPodGC',
-          message: reason,
-          lastTransitionTime: apiTime(context.clock.now()),
-        };
-        const patch = { metadata: { uid: pod.metadata.uid }, status: { phase: 'Failed', conditions: [condition] } };
-        await pods.patch(pod.metadata, patch, { type: 'strategic', subresource: 'status' });
-      }
-      await pods.delete(pod, { gracePeriodSeconds: 0 });
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-    }
-  };
+  const remove = (pod: Pod, reason: string) => removePod(pods, pod, reason, context.clock.now());
   const collectTerminated = async (): Promise<void> => {
     const done = pods.list().filter((pod) => isPodFinished(pod) && !pod.metadata.deletionTimestamp);
     finished = done.length;
@@ -88,4 +72,24 @@ export function startPodGcController(context: ControllerContext, options: PodGcO
     }
   });
   return controllerOfParts([queue], [onNode, onPod]);
+}
+
+/** Marks a pod as failed, if it has not ended, and deletes it without waiting for its kubelet. */
+async function removePod(pods: Store<Pod>, pod: Pod, reason: string, now: number): Promise<void> {
+  try {
+    if (!isPodFinished(pod)) {
+      const condition = {
+        type: 'DisruptionTarget',
+        status: 'True',
+        reason: 'DeletionByPodGC',
+        message: reason,
+        lastTransitionTime: apiTime(now),
+      };
+      const patch = { metadata: { uid: pod.metadata.uid }, status: { phase: 'Failed', conditions: [condition] } };
+      await pods.patch(pod.metadata, patch, { type: 'strategic', subresource: 'status' });
+    }
+    await pods.delete(pod, { gracePeriodSeconds: 0 });
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
 }

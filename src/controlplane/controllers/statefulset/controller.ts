@@ -8,6 +8,8 @@ import {
   type StatefulSet,
   type StatefulSetStatus,
 } from '../../../api/index.ts';
+import type { KeyedQueue } from '../../../async/index.ts';
+import type { EventRecorder } from '../../../client/index.ts';
 import { isAlreadyExists } from '../../../client/index.ts';
 import { actClaims, type Claimant, claimCandidates, planClaims } from '../framework/claims.ts';
 import {
@@ -26,33 +28,66 @@ import {
   syncRevision,
   trimRevisions,
 } from '../framework/revisions.ts';
+import type { Store } from '../framework/store.ts';
 import { ordinalOf, planStateful, type StatefulFacts } from './plan.ts';
 
 /** Keeps the pods of StatefulSets: each with a name, a claim and a place in the order of its own. */
 export function startStatefulSetController(context: ControllerContext): Controller {
-  const sets = context.informers.store<StatefulSet>(resources.statefulsets);
-  const pods = context.informers.store<Pod>(resources.pods);
-  const revisions = context.informers.store<ControllerRevision>(resources.controllerrevisions);
-  const events = context.events('statefulset-controller');
+  return new StatefulSetController(context);
+}
 
-  const ensureClaims = async (set: StatefulSet, ordinal: number): Promise<void> => {
+class StatefulSetController implements Controller {
+  readonly #context: ControllerContext;
+  readonly #sets: Store<StatefulSet>;
+  readonly #pods: Store<Pod>;
+  readonly #revisions: Store<ControllerRevision>;
+  readonly #events: EventRecorder;
+  readonly #queue: KeyedQueue;
+  readonly #parts: Controller;
+
+  constructor(context: ControllerContext) {
+    this.#context = context;
+    this.#sets = this.#context.informers.store<StatefulSet>(resources.statefulsets);
+    this.#pods = this.#context.informers.store<Pod>(resources.pods);
+    this.#revisions = this.#context.informers.store<ControllerRevision>(resources.controllerrevisions);
+    this.#events = this.#context.events('statefulset-controller');
+    this.#queue = createControllerQueue(this.#context, {
+      name: 'statefulset',
+      stores: [this.#sets, this.#pods, this.#revisions],
+      handle: (key) => this.#handle(key),
+    });
+    const onSet = this.#sets.subscribe((key) => this.#queue.add(key));
+    const onPod = this.#pods.subscribe((_key, now, before) => {
+      for (const pod of [now, before]) {
+        const owner = pod && controllerOf(pod);
+        if (owner?.kind === 'StatefulSet') this.#queue.add(`${pod!.metadata.namespace}/${owner.name}`);
+      }
+    });
+    this.#parts = controllerOfParts([this.#queue], [onSet, onPod]);
+  }
+  stop(): Promise<void> {
+    return this.#parts.stop();
+  }
+
+  async #ensureClaims(set: StatefulSet, ordinal: number): Promise<void> {
     for (const template of set.spec?.volumeClaimTemplates ?? []) {
       const claim = claimOf(set, template, ordinal);
       try {
-        await context.client.create(resources.persistentvolumeclaims, claim as never);
+        await this.#context.client.create(resources.persistentvolumeclaims, claim as never);
         const message = `create Claim ${claim.metadata.name} Pod ${set.metadata.name}-${ordinal} in StatefulSet ${set.metadata.name} success`;
-        events.event(set, 'Normal', 'SuccessfulCreate', message);
+        this.#events.event(set, 'Normal', 'SuccessfulCreate', message);
       } catch (error) {
         if (!isAlreadyExists(error)) throw error;
       }
     }
-  };
-  const createPod = async (set: StatefulSet, ordinal: number, hash: string, known: Revisions): Promise<void> => {
+  }
+
+  async #createPod(set: StatefulSet, ordinal: number, hash: string, known: Revisions): Promise<void> {
     const name = `${set.metadata.name}-${ordinal}`;
     try {
-      await ensureClaims(set, ordinal);
-      await pods.create(podOf(set, ordinal, hash, known));
-      events.event(
+      await this.#ensureClaims(set, ordinal);
+      await this.#pods.create(podOf(set, ordinal, hash, known));
+      this.#events.event(
         set,
         'Normal',
         'SuccessfulCreate',
@@ -60,7 +95,7 @@ export function startStatefulSetController(context: ControllerContext): Controll
       );
     } catch (error) {
       if (isAlreadyExists(error)) throw error;
-      events.event(
+      this.#events.event(
         set,
         'Warning',
         'FailedCreate',
@@ -68,10 +103,10 @@ export function startStatefulSetController(context: ControllerContext): Controll
       );
       throw error;
     }
-  };
+  }
 
-  const handle = async (key: string): Promise<void> => {
-    const set = sets.get(key);
+  async #handle(key: string): Promise<void> {
+    const set = this.#sets.get(key);
     if (!set?.spec) return;
     const claimant: Claimant = {
       owner: set,
@@ -81,27 +116,27 @@ export function startStatefulSetController(context: ControllerContext): Controll
     };
     await actClaims(
       claimant,
-      planClaims(claimant, claimCandidates(pods, set), (pod) => ordinalOf(set, pod) !== undefined),
-      pods,
+      planClaims(claimant, claimCandidates(this.#pods, set), (pod) => ordinalOf(set, pod) !== undefined),
+      this.#pods,
     );
-    const known = await syncRevision(set, 'StatefulSet', revisions);
+    const known = await syncRevision(set, 'StatefulSet', this.#revisions);
     const updateRevision = known.current.metadata.name;
     const currentName = set.status?.currentRevision;
     const current = known.all.find(({ metadata }) => metadata.name === currentName) ?? known.current;
     const facts = (): StatefulFacts => ({
       set,
-      pods: pods.by('owner', set.metadata.uid),
+      pods: this.#pods.by('owner', set.metadata.uid),
       currentRevision: revisionHash(current),
       updateRevision: revisionHash(known.current),
-      now: context.clock.now(),
+      now: this.#context.clock.now(),
     });
     let problem: unknown;
     try {
       await Promise.all(
         planStateful(facts()).map(async (step) => {
-          if (step.kind === 'create') return createPod(set, step.ordinal, step.revision, known);
-          await pods.delete(step.pod);
-          events.event(
+          if (step.kind === 'create') return this.#createPod(set, step.ordinal, step.revision, known);
+          await this.#pods.delete(step.pod);
+          this.#events.event(
             set,
             'Normal',
             'SuccessfulDelete',
@@ -114,27 +149,18 @@ export function startStatefulSetController(context: ControllerContext): Controll
     }
     const after = facts();
     const status = statefulStatus(after, current.metadata.name, updateRevision, known.collisionCount);
-    if (!sameJson(status, set.status)) await sets.update({ ...set, status }, { subresource: 'status' });
+    if (!sameJson(status, set.status)) await this.#sets.update({ ...set, status }, { subresource: 'status' });
     const inUse = new Set([
       revisionHash(current),
       ...after.pods.map(({ metadata }) => metadata.labels?.[revisionHashLabel] ?? ''),
     ]);
-    await trimRevisions(known, set.spec.revisionHistoryLimit ?? 10, inUse, revisions);
+    await trimRevisions(known, set.spec.revisionHistoryLimit ?? 10, inUse, this.#revisions);
     for (const pod of after.pods) {
       const left = untilAvailable(pod, set.spec.minReadySeconds ?? 0, after.now);
-      if (left) queue.addAfter(key, left);
+      if (left) this.#queue.addAfter(key, left);
     }
     if (problem) throw problem;
-  };
-  const queue = createControllerQueue(context, { name: 'statefulset', stores: [sets, pods, revisions], handle });
-  const onSet = sets.subscribe((key) => queue.add(key));
-  const onPod = pods.subscribe((_key, now, before) => {
-    for (const pod of [now, before]) {
-      const owner = pod && controllerOf(pod);
-      if (owner?.kind === 'StatefulSet') queue.add(`${pod!.metadata.namespace}/${owner.name}`);
-    }
-  });
-  return controllerOfParts([queue], [onSet, onPod]);
+  }
 }
 
 /** A claim belongs to its pod's name and outlives the pod. It is owned by the set only where the set says so. */
