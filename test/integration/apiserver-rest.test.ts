@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { request as httpsRequest } from 'node:https';
 import { after, before, describe, it } from 'node:test';
 import { pollUntil } from '../../src/async/index.ts';
+import { StatusError } from '../../src/controlplane/index.ts';
 import { HttpClient } from '../../src/wire/http/index.ts';
 import { startTestApiServer, type TestApiServer } from '../support/apiserver.ts';
 
@@ -14,6 +15,26 @@ before(async () => {
   api = await startTestApiServer({
     historyMs: 300_000,
     extensions: {
+      connectors: {
+        'pods/exec': async ({ upgrade, name }) => {
+          if (!upgrade) throw new StatusError(400, 'BadRequest', 'Upgrade request required');
+          upgrade.socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n');
+          upgrade.socket.write(`${name} `);
+          upgrade.socket.pipe(upgrade.socket);
+          return { kind: 'taken' };
+        },
+        'pods/log': async () => ({
+          kind: 'stream',
+          status: 200,
+          headers: { 'content-type': 'text/plain' },
+          body: lines(),
+        }),
+        'authentication.k8s.io/tokenreviews': async ({ body }) => ({
+          kind: 'object',
+          status: 201,
+          object: { ...body, status: { authenticated: body.spec.token === 'good' } },
+        }),
+      },
       rules: {
         pods: {
           selectableFields: (pod) => ({ 'spec.nodeName': pod.spec?.nodeName ?? '' }),
@@ -29,6 +50,10 @@ after(async () => {
   http.close();
   await api.stop();
 });
+
+async function* lines() {
+  for (const line of ['one\n', 'two\n']) yield Buffer.from(line);
+}
 
 async function call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
   const answer = await http.request({
@@ -361,6 +386,43 @@ describe('subresources', () => {
       (await call('PATCH', `${path}/d/scale`, { spec: { replicas: -1 } }, patchType('merge-patch'))).status,
       422,
     );
+  });
+});
+
+describe('connectors', () => {
+  const pod = '/api/v1/namespaces/default/pods/p';
+  it('answer with objects and streams', async () => {
+    assert.equal((await call('GET', `${pod}/log`)).body, 'one\ntwo\n');
+    assert.equal((await call('DELETE', `${pod}/log`)).status, 405);
+    const review = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token: 'good' } };
+    const reviewed = await call('POST', '/apis/authentication.k8s.io/v1/tokenreviews', review);
+    assert.deepEqual([reviewed.status, reviewed.body.status.authenticated], [201, true]);
+    const unserved = await call('POST', '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', {});
+    assert.equal(unserved.status, 404);
+  });
+  it('take the connection for another protocol', async () => {
+    const upgrade = (path: string) =>
+      new Promise<string>((resolve, reject) => {
+        const headers = { connection: 'Upgrade', upgrade: 'echo' };
+        const request = httpsRequest(api.url + path, { ca: api.ca, headers });
+        request.on('upgrade', (_, socket) => {
+          let text = '';
+          socket.on('data', (chunk: Buffer) => {
+            text += chunk;
+            if (text.endsWith('hello')) {
+              resolve(text);
+              socket.destroy();
+            }
+          });
+          socket.write('hello');
+        });
+        request.on('response', (response) => resolve(`status ${response.statusCode}`));
+        request.on('error', reject);
+        request.end();
+      });
+    assert.equal(await upgrade(`${pod}/exec`), 'p hello');
+    assert.equal(await upgrade(`${pod}/attach`), 'status 400');
+    assert.equal((await call('GET', `${pod}/exec`)).status, 400);
   });
 });
 
