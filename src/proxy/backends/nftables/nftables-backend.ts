@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { NftablesBatch, NftablesSocket, type SetElement, type TableName } from '../../../host/nftables/index.ts';
 import type { PlanChange, ServicePortPlan } from '../../plan/types.ts';
 import type { AppliedChange, Backend, BackendOptions } from '../backend.ts';
+import { affineFrontends, forgetStaleClients } from './affinity.ts';
 import { type Delta, elementDelta, SharedElements } from './delta.ts';
 import {
   chainName,
@@ -98,7 +99,31 @@ export class NftablesBackend implements Backend {
       for (const name of chains) this.#chains.delete(name);
       throw error;
     }
+    this.#forgetClients(changes);
     return { written: delta.size + chains.length, kept: 0 };
+  }
+
+  /** Clients of Services with affinity must not stay with an endpoint that is gone. */
+  #forgetClients(changes: readonly PlanChange[]): void {
+    const before = affineFrontends(
+      changes.flatMap((change) => change.before ?? []),
+      this.#facts,
+    );
+    if (before.size === 0) return;
+    const after = affineFrontends(
+      changes.flatMap((change) => change.after ?? []),
+      this.#facts,
+    );
+    // Only frontends that lost a destination, or everything, are worth a look at the clients.
+    const changed = new Map(
+      [...before].flatMap(([frontend, destinations]) => {
+        const now = after.get(frontend) ?? new Set<string>();
+        return [...destinations].every((one) => now.has(one)) ? [] : [[frontend, now] as const];
+      }),
+    );
+    if (changed.size === 0) return;
+    forgetStaleClients(this.#socket, this.#table, changed, this.#facts, false);
+    this.#generation = this.#socket.generation();
   }
 
   /** Whether nobody else changed any table since the last write (a cheap first look). */
@@ -221,7 +246,8 @@ export class NftablesBackend implements Backend {
     }
     writeDelta(batch, this.#table, delta);
     if (batch.size > 0) this.#commit(batch, 'repair the table');
-    else this.#generation = this.#socket.generation();
+    forgetStaleClients(this.#socket, this.#table, affineFrontends(plans, this.#facts), this.#facts, true);
+    this.#generation = this.#socket.generation();
     return { written: written + delta.size, kept };
   }
 
