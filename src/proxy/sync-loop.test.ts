@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FakeClock } from '../async/index.ts';
+import { SyncLoop } from './sync-loop.ts';
+
+test('the first request acts at once, a burst is one run, and the pause holds', async () => {
+  const clock = new FakeClock();
+  const runs: number[] = [];
+  const loop = new SyncLoop({
+    clock,
+    minimumPauseMs: 1000,
+    run: async () => void runs.push(clock.monotonic()),
+    onError: (error) => assert.fail(String(error)),
+  });
+  for (let i = 0; i < 5; i++) loop.request();
+  await clock.advance(0);
+  assert.deepEqual(runs, [0]);
+  loop.request();
+  await clock.advance(999);
+  assert.deepEqual(runs, [0]);
+  await clock.advance(1);
+  assert.deepEqual(runs, [0, 1000]);
+  await loop.stop();
+});
+
+test('a failed run is tried again with back-off', async () => {
+  const clock = new FakeClock();
+  const runs: number[] = [];
+  const loop = new SyncLoop({
+    clock,
+    minimumPauseMs: 0,
+    run: async () => {
+      runs.push(clock.monotonic());
+      if (runs.length < 3) throw new Error('no');
+    },
+    onError: () => {},
+  });
+  loop.request();
+  for (let i = 0; i < 8; i++) await clock.advance(50);
+  assert.deepEqual(runs, [0, 100, 300]);
+  await loop.stop();
+});
