@@ -77,8 +77,8 @@ async function ensureAuthority(directory: string, name: string, now: number): Pr
   }
   // A key alone is what a kill between the two writes leaves: nothing was signed with it yet.
   const authority = await createCertificateAuthority(name, now);
-  await writeSecret(keyPath, authority.key);
-  await writeSecret(certPath, authority.cert);
+  await writeSecret(keyPath, authority.key, true);
+  await writeSecret(certPath, authority.cert, true);
   return authority;
 }
 
@@ -87,7 +87,7 @@ async function ensureServiceAccountKey(directory: string): Promise<void> {
   const path = join(directory, 'sa.key');
   const publicPath = join(directory, 'sa.pub');
   let key = await readOptional(path);
-  if (key === undefined) await writeSecret(path, (key = await generateKey()));
+  if (key === undefined) await writeSecret(path, (key = await generateKey()), true);
   let publicKey: string;
   try {
     publicKey = publicKeyOf(key);

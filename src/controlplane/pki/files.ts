@@ -12,14 +12,17 @@ export async function readOptional(path: string): Promise<string | undefined> {
   }
 }
 
-/** Writes a file that only its owner may read: all of it or nothing, also when the process is killed. */
-export async function writeSecret(path: string, text: string): Promise<void> {
+/**
+ * Writes a file that only its owner may read: all of it or nothing, also when the process is killed. With `durable`, also when
+ * the machine loses its power; what can be made again from the rest does not need that.
+ */
+export async function writeSecret(path: string, text: string, durable = false): Promise<void> {
   const temporary = `${path}.${randomBytes(4).toString('hex')}.new`;
   try {
     const file = await open(temporary, 'wx', 0o600);
     try {
       await file.writeFile(text);
-      await file.datasync();
+      if (durable) await file.datasync();
     } finally {
       await file.close();
     }
