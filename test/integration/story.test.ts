@@ -180,9 +180,6 @@ for (const mode of ['nftables', 'iptables'] as const) {
     test('7. a killed container is restarted with back-off', async () => {
       const [pod] = await readyPods();
       const name = pod.metadata.name;
-      await cluster.tryKubectl(['exec', name, '--', 'kill', '1']);
-      await cluster.tryKubectl(['exec', name, '--', 'sh', '-c', 'kill -9 -1']);
-      await cluster.tryKubectl(['exec', name, '--', 'kill', '-TERM', '1']);
       const id = pod.status.containerStatuses[0].containerID.replace(/^.*:\/\//, '');
       const pid = (await cluster.namespace.output(['pgrep', '-f', `conmon.* ${id}`])).split('\n')[0]!;
       const child = (await cluster.namespace.output(['pgrep', '-P', pid])).split('\n')[0]!;
