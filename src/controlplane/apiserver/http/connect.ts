@@ -63,7 +63,11 @@ export async function handleConnect(
     ...(upgrade ? { upgrade: { ...upgrade, raw: request } } : {}),
   };
   const answer = await connector(connect);
-  if (upgrade) return;
+  if (upgrade) {
+    // Whoever asked for another protocol cannot be given a plain answer.
+    if (answer.kind !== 'taken') upgrade.socket.destroy();
+    return;
+  }
   if (answer.kind === 'object') await sendValue(response, answer.status, answer.object, encoding);
   else if (answer.kind === 'stream') await sendStream(exchange, answer);
 }
