@@ -38,6 +38,14 @@ export interface CgroupUsage {
   swapBytes?: bigint;
   swapLimitBytes?: bigint;
   processes: bigint;
+  /** Processes and threads that may run; undefined: no limit. */
+  processLimit?: bigint;
+  kernelMemoryBytes: bigint;
+  /** Since the cgroup was made, over all block devices. */
+  ioReadBytes: bigint;
+  ioWriteBytes: bigint;
+  ioReads: bigint;
+  ioWrites: bigint;
   cpuPressure?: Pressure;
   memoryPressure?: Pressure;
   ioPressure?: Pressure;
@@ -78,11 +86,24 @@ function table(directory: string | undefined, file: string): (key: string) => bi
   return (key) => values.get(key) ?? 0n;
 }
 
+/** Adds up lines `8:0 Read 4096` of a v1 file. */
+function sumBlocks(content: string | undefined, operation: 'Read' | 'Write'): bigint {
+  const found = content?.matchAll(new RegExp(`^\\d+:\\d+ ${operation} (\\d+)$`, 'gm')) ?? [];
+  return [...found].reduce((sum, [, value]) => sum + BigInt(value!), 0n);
+}
+
+/** Adds up `field=4096` over the lines of a v2 file. */
+function sumFields(content: string | undefined, field: string): bigint {
+  const found = content?.matchAll(new RegExp(`\\b${field}=(\\d+)`, 'g')) ?? [];
+  return [...found].reduce((sum, [, value]) => sum + BigInt(value!), 0n);
+}
+
 const less = (whole: bigint, part: bigint): bigint => (part > whole ? 0n : whole - part);
 
 function readV1(directoryOf: DirectoryOf): CgroupUsage {
   const memory = directoryOf('memory');
   const accounting = directoryOf('cpuacct');
+  const blocks = directoryOf('blkio');
   const statistics = table(memory, 'memory.stat');
   const cpu = table(directoryOf('cpu'), 'cpu.stat');
   const memoryBytes = number(memory, 'memory.usage_in_bytes') ?? 0n;
@@ -110,6 +131,12 @@ function readV1(directoryOf: DirectoryOf): CgroupUsage {
     swapBytes: both === undefined ? undefined : less(both, memoryBytes),
     swapLimitBytes: bothLimit === undefined || bothLimit >= noLimit ? undefined : less(bothLimit, limited ?? 0n),
     processes: number(directoryOf('pids'), 'pids.current') ?? 0n,
+    processLimit: number(directoryOf('pids'), 'pids.max'),
+    kernelMemoryBytes: number(memory, 'memory.kmem.usage_in_bytes') ?? 0n,
+    ioReadBytes: sumBlocks(text(blocks, 'blkio.throttle.io_service_bytes_recursive'), 'Read'),
+    ioWriteBytes: sumBlocks(text(blocks, 'blkio.throttle.io_service_bytes_recursive'), 'Write'),
+    ioReads: sumBlocks(text(blocks, 'blkio.throttle.io_serviced_recursive'), 'Read'),
+    ioWrites: sumBlocks(text(blocks, 'blkio.throttle.io_serviced_recursive'), 'Write'),
   };
 }
 
@@ -137,6 +164,12 @@ function readV2(directory: string): CgroupUsage {
     swapBytes: number(directory, 'memory.swap.current'),
     swapLimitBytes: number(directory, 'memory.swap.max'),
     processes: number(directory, 'pids.current') ?? 0n,
+    processLimit: number(directory, 'pids.max'),
+    kernelMemoryBytes: statistics('kernel'),
+    ioReadBytes: sumFields(text(directory, 'io.stat'), 'rbytes'),
+    ioWriteBytes: sumFields(text(directory, 'io.stat'), 'wbytes'),
+    ioReads: sumFields(text(directory, 'io.stat'), 'rios'),
+    ioWrites: sumFields(text(directory, 'io.stat'), 'wios'),
     cpuPressure: parsePressure(text(directory, 'cpu.pressure')),
     memoryPressure: parsePressure(text(directory, 'memory.pressure')),
     ioPressure: parsePressure(text(directory, 'io.pressure')),

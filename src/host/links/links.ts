@@ -23,7 +23,6 @@ const attribute = {
   statistics: 23,
   namespaceFd: 28,
 };
-const nested = 0x8000;
 
 /** A link as the kernel tells of it. */
 export interface Link {
@@ -42,6 +41,8 @@ export interface Link {
     txErrors: bigint;
     rxPackets: bigint;
     txPackets: bigint;
+    rxDropped: bigint;
+    txDropped: bigint;
   };
 }
 
@@ -64,6 +65,8 @@ function decodeLink(payload: Buffer): Link {
       txBytes: counter(3),
       rxErrors: counter(4),
       txErrors: counter(5),
+      rxDropped: counter(6),
+      txDropped: counter(7),
     },
   };
 }

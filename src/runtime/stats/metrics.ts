@@ -1,3 +1,4 @@
+import { readdir, readlink, statfs } from 'node:fs/promises';
 import { type Metric, MetricType } from '../../api/cri/index.ts';
 import type { CgroupUsage } from '../../host/cgroups/index.ts';
 import type { Link } from '../../host/links/index.ts';
@@ -15,12 +16,18 @@ interface ContainerMetric {
   help: string;
   kind: Kind;
   value: (inputs: ContainerInputs) => bigint | undefined;
+  /** Labels beyond those of all containers, with their values. */
+  labels?: Readonly<Record<string, string>>;
 }
 
 interface ContainerInputs {
   usage: CgroupUsage;
   record: ContainerRecord;
   disk: { bytes: bigint; inodes: bigint };
+  /** Of the file system on which writable layers are. */
+  filesystem: { sizeBytes: bigint; freeInodes: bigint };
+  files: { open: bigint; sockets: bigint };
+  outOfMemoryKills: bigint;
   nowNs: bigint;
 }
 
@@ -168,6 +175,85 @@ const containerMetrics: readonly ContainerMetric[] = [
     kind: 'gauge',
     value: ({ nowNs }) => seconds(nowNs),
   },
+  {
+    name: 'container_blkio_device_usage_total',
+    help: 'Bytes read and written on block devices.',
+    kind: 'counter',
+    value: ({ usage }) => usage.ioReadBytes + usage.ioWriteBytes,
+  },
+  {
+    name: 'container_fs_reads_bytes_total',
+    help: 'Bytes read from block devices.',
+    kind: 'counter',
+    value: ({ usage }) => usage.ioReadBytes,
+  },
+  {
+    name: 'container_fs_writes_bytes_total',
+    help: 'Bytes written to block devices.',
+    kind: 'counter',
+    value: ({ usage }) => usage.ioWriteBytes,
+  },
+  {
+    name: 'container_fs_reads_total',
+    help: 'Reads from block devices.',
+    kind: 'counter',
+    value: ({ usage }) => usage.ioReads,
+  },
+  {
+    name: 'container_fs_writes_total',
+    help: 'Writes to block devices.',
+    kind: 'counter',
+    value: ({ usage }) => usage.ioWrites,
+  },
+  {
+    name: 'container_fs_limit_bytes',
+    help: 'Size of the file system of the writable layer.',
+    kind: 'gauge',
+    value: ({ filesystem }) => filesystem.sizeBytes,
+  },
+  {
+    name: 'container_fs_inodes_free',
+    help: 'Files that the file system can still take.',
+    kind: 'gauge',
+    value: ({ filesystem }) => filesystem.freeInodes,
+  },
+  {
+    name: 'container_file_descriptors',
+    help: 'Open files of all processes.',
+    kind: 'gauge',
+    value: ({ files }) => files.open,
+  },
+  {
+    name: 'container_sockets',
+    help: 'Open sockets of all processes.',
+    kind: 'gauge',
+    value: ({ files }) => files.sockets,
+  },
+  {
+    name: 'container_memory_kernel_usage',
+    help: 'Memory that the kernel uses for it.',
+    kind: 'gauge',
+    value: ({ usage }) => usage.kernelMemoryBytes,
+  },
+  {
+    name: 'container_memory_failures_total',
+    help: 'Page faults.',
+    kind: 'counter',
+    labels: { failure_type: 'pgfault', scope: 'container' },
+    value: ({ usage }) => usage.pageFaults,
+  },
+  {
+    name: 'container_oom_events_total',
+    help: 'Processes killed for want of memory.',
+    kind: 'counter',
+    value: ({ outOfMemoryKills }) => outOfMemoryKills,
+  },
+  {
+    name: 'container_threads_max',
+    help: 'Threads that may run; 0 for no limit.',
+    kind: 'gauge',
+    value: ({ usage }) => usage.processLimit ?? 0n,
+  },
 ];
 
 const linkMetrics: readonly { name: string; help: string; value: (link: Link) => bigint }[] = [
@@ -201,12 +287,26 @@ const linkMetrics: readonly { name: string; help: string; value: (link: Link) =>
     help: 'Errors while sending.',
     value: ({ statistics }) => statistics.txErrors,
   },
+  {
+    name: 'container_network_receive_packets_dropped_total',
+    help: 'Packets dropped while receiving.',
+    value: ({ statistics }) => statistics.rxDropped,
+  },
+  {
+    name: 'container_network_transmit_packets_dropped_total',
+    help: 'Packets dropped while sending.',
+    value: ({ statistics }) => statistics.txDropped,
+  },
 ];
 
 /** All metrics with their labels, in the order of their values' labels. */
 export function metricDescriptors() {
   return [
-    ...containerMetrics.map(({ name, help }) => ({ name, help, labelKeys: baseLabels })),
+    ...containerMetrics.map(({ name, help, labels }) => ({
+      name,
+      help,
+      labelKeys: [...baseLabels, ...Object.keys(labels ?? {})],
+    })),
     ...linkMetrics.map(({ name, help }) => ({ name, help, labelKeys: [...baseLabels, 'interface'] })),
   ];
 }
@@ -238,19 +338,33 @@ export async function sandboxMetrics(context: RuntimeContext, sandbox: SandboxRe
 async function metricsOf(context: RuntimeContext, record: ContainerRecord, timestamp: bigint) {
   const usage = context.cgroups.usage(record.cgroupPath);
   const disk = await context.rootfs.usage(record.id).catch(() => ({ bytes: 0n, inodes: 0n }));
+  const { blocks, bsize, ffree } = await statfs(context.settings.root, { bigint: true });
+  const filesystem = { sizeBytes: blocks * bsize, freeInodes: ffree };
+  const files = await openFiles(context.cgroups.processes(record.cgroupPath));
+  const outOfMemoryKills = BigInt(context.cgroups.outOfMemoryKills(record.cgroupPath));
   const labelValues = [record.cgroupPath, record.config.metadata?.name ?? '', record.config.image?.image ?? ''];
-  const metrics = containerMetrics.flatMap(({ name, kind, value }): Omit<Metric, '$typeName'>[] => {
-    const found = usage && value({ usage, record, disk, nowNs: timestamp });
+  const metrics = containerMetrics.flatMap(({ name, kind, value, labels }): Omit<Metric, '$typeName'>[] => {
+    const found = usage && value({ usage, record, disk, nowNs: timestamp, filesystem, files, outOfMemoryKills });
     if (found === undefined) return [];
     return [
       {
         name,
         timestamp,
         metricType: typeOf(kind),
-        labelValues,
+        labelValues: [...labelValues, ...Object.values(labels ?? {})],
         value: { $typeName: 'runtime.v1.UInt64Value', value: found },
       },
     ];
   });
   return { containerId: record.id, metrics: metrics as Metric[] };
+}
+
+/** Open files of processes, and how many of them are sockets; processes that end meanwhile are left out. */
+async function openFiles(pids: readonly number[]): Promise<ContainerInputs['files']> {
+  const lists = pids.map(async (pid) => {
+    const names = await readdir(`/proc/${pid}/fd`).catch(() => []);
+    return Promise.all(names.map((name) => readlink(`/proc/${pid}/fd/${name}`).catch(() => '')));
+  });
+  const all = (await Promise.all(lists)).flat();
+  return { open: BigInt(all.length), sockets: BigInt(all.filter((target) => target.startsWith('socket:')).length) };
 }
