@@ -25,7 +25,8 @@ function parseV4(text: string): bigint {
 }
 
 function parseV6(text: string): bigint {
-  const [head = '', tail] = text.split('::');
+  const [head = '', tail, ...more] = text.split('::');
+  if (more.length > 0) throw new RangeError(`${JSON.stringify(text)} is no IPv6 address`);
   const groups = (part: string | undefined) => (part ? part.split(':') : []);
   const missing = tail === undefined ? 0 : 8 - groups(head).length - groups(tail).length;
   const all = [...groups(head), ...Array<string>(Math.max(0, missing)).fill('0'), ...groups(tail)];
