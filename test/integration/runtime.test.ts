@@ -196,9 +196,8 @@ test('pods reach one another through the host, and share a PID namespace when as
   const client = await runContainer(sandboxConfig(), ['sleep', '1000']);
   const { ip } = (await cri.podSandboxStatus({ podSandboxId: server.podSandboxId })).status!.network!;
   // Debian's static busybox cannot look names up: its wget crashes even with an address.
-  const request = "'GET / HTTP/1.0\r\n\r\n'";
-  const fetchPage = () =>
-    output(client.containerId, 'sh', '-c', `echo ${'${request}'} | nc -w 2 ${'${ip}'} 8080 | tail -1`);
+  const request = String.raw`'GET / HTTP/1.0\r\n\r\n'`;
+  const fetchPage = () => output(client.containerId, 'sh', '-c', `printf ${request} | nc -w 2 ${ip} 8080 | tail -n1`);
   const page = await pollUntil('the page', async () => (await fetchPage()) || undefined, { timeoutMs: 5000 });
   assert.equal(page, 'page');
   assert.match(await output(server.containerId, 'cat', '/proc/1/cmdline'), /sleep/);
