@@ -1,8 +1,8 @@
 import { close, constants, fstat, mkdir as makeDirectory, open } from 'node:fs';
-import { mkdir, realpath, writeFile } from 'node:fs/promises';
+import { mkdir, realpath, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
-import { bindMount, mountsUnder } from '../../host/mounts/index.ts';
+import { bindMount, mountsUnder, unmount } from '../../host/mounts/index.ts';
 import { VolumeError } from './volume-error.ts';
 
 const openFile = promisify(open);
@@ -21,12 +21,18 @@ const oPath = 0o10000000;
  * bound is the handle.
  */
 export async function bindSubPath(volumePath: string, subPath: string, target: string): Promise<string> {
-  if ((await mountsUnder(target)).includes(target)) return target;
   const base = await realpath(volumePath);
   const parts = await resolveInside(base, subPath);
   const handle = await openBelow(base, parts, subPath);
   try {
-    const isDirectory = (await statFile(handle)).isDirectory();
+    const wanted = await statFile(handle);
+    if ((await mountsUnder(target)).includes(target)) {
+      const { dev, ino } = await stat(target);
+      if (dev === wanted.dev && ino === wanted.ino) return target;
+      // The volume has new content since the container was last started.
+      unmount(target);
+    }
+    const isDirectory = wanted.isDirectory();
     await mkdir(isDirectory ? target : dirname(target), { recursive: true, mode: 0o750 });
     if (!isDirectory) await writeFile(target, '', { flag: 'a' });
     bindMount(`/proc/self/fd/${handle}`, target);
@@ -45,7 +51,7 @@ async function resolveInside(base: string, subPath: string): Promise<string[]> {
     const resolved = await realpath(join(base, ...parts.slice(0, known))).catch(() => undefined);
     if (resolved === undefined) continue;
     const inside = relative(base, resolved);
-    if (inside.startsWith('..'))
+    if (inside === '..' || inside.startsWith('../'))
       throw new VolumeError('INVALID', `subpath ${JSON.stringify(subPath)} not within volume path ${base}`);
     return [...inside.split('/').filter(Boolean), ...parts.slice(known)];
   }
