@@ -255,14 +255,7 @@ for (const mode of ['nftables', 'iptables'] as const) {
     test('9. down --keep-pods keeps them, the next up adopts them, down leaves nothing', async () => {
       const before = (await waitForPods(4)).map((pod) => pod.status.containerStatuses[0].containerID).sort();
       await cluster.down(['--keep-pods']);
-      const answer = await cluster.namespace.output([
-        'busybox',
-        'wget',
-        '-q',
-        '-O',
-        '-',
-        `http://${clusterIp}/`,
-      ]);
+      const answer = await cluster.namespace.output(['busybox', 'wget', '-q', '-O', '-', `http://${clusterIp}/`]);
       assert.match(answer, /^v2 /);
       await cluster.up(['--proxy-mode', mode]);
       const after = (await waitForPods(4)).map((pod) => pod.status.containerStatuses[0].containerID).sort();

@@ -248,7 +248,7 @@ async function tellRollout(scene: Scene): Promise<void> {
 
 async function tellMemoryLimit(scene: Scene): Promise<void> {
   const { client, clock, signal, print } = scene;
-  const hungry = 'dd if=/dev/zero of=/dev/null bs=64M count=1; sleep 60';
+  const hungry = 'exec dd if=/dev/zero of=/dev/null bs=64M count=1';
   await create(
     scene,
     resources.pods,
