@@ -47,6 +47,9 @@ async function check(network: ProxyNetwork, one: PacketCase, index: number): Pro
   const { address, port } = targetOf(one, index, network.addresses.get('node')!);
   const { outcome } = one;
   const times = typeof outcome === 'string' ? 1 : outcome.to.length > 1 ? attempts : 2;
+  // The first call of a client decides; calls at the very same moment may each be the first.
+  const sticky = typeof outcome === 'object' && outcome.sticky;
+  if (sticky) await call(network, one.from, one.protocol, address, port, 1);
   const { answers, failures } = await call(network, one.from, one.protocol, address, port, times);
   const said = `${answers.map(([name, peer]) => `${name} ${peer}`)} ${failures}`;
   if (outcome === 'reject') return assert.match(failures, /refused/i, said);
@@ -54,7 +57,7 @@ async function check(network: ProxyNetwork, one: PacketCase, index: number): Pro
   // The small UDP servers lose some of what comes at once.
   assert.ok(answers.length >= (one.protocol === 'UDP' ? times / 2 : times), said);
   const names = new Set(answers.map(([name]) => name));
-  if (outcome.sticky) assert.ok(names.size === 1 && outcome.to.includes(answers[0]![0] as never), said);
+  if (sticky) assert.ok(names.size === 1 && outcome.to.includes(answers[0]![0] as never), said);
   else assert.deepEqual([...names].sort(), [...outcome.to].sort(), said);
   // The node's own packets have one of its addresses with and without masquerading.
   if (one.from === 'node') return;
@@ -107,7 +110,9 @@ async function hasSctp(network: ProxyNetwork): Promise<boolean> {
   return stdout.includes('p1');
 }
 
-test('clients with affinity leave an endpoint that is gone, and a kill leaves the rules serving', { timeout: 120_000 }, async (t) => {
+test('clients with affinity leave an endpoint that is gone, and a kill leaves the rules serving', {
+  timeout: 120_000,
+}, async (t) => {
   await using network = await createProxyNetwork();
   const sticky = packetCases.findIndex((one) => one.outcome !== 'drop' && one.name === 'session affinity');
   for (const mode of ['nftables', 'iptables'] as const)
@@ -119,11 +124,13 @@ test('clients with affinity leave an endpoint that is gone, and a kill leaves th
       proxy.send({ slice });
       await proxy.ask({ start: true });
       const { address, port } = targetOf(one, sticky, '');
+      const [first] = (await call(network, 'client', 'TCP', address, port, 1)).answers;
+      const [name] = first!;
       const before = await call(network, 'client', 'TCP', address, port, 12);
-      const [name] = before.answers[0]!;
       assert.ok(before.answers.length === 12 && before.answers.every((answer) => answer[0] === name));
       proxy.send({ slice: objectsOf({ ...one, endpoints: { ...one.endpoints, [name]: 'gone' } }, sticky).slice });
       await proxy.ask({ sync: 1 });
+      await call(network, 'client', 'TCP', address, port, 1);
       const after = await call(network, 'client', 'TCP', address, port, 12);
       assert.equal(after.answers.length, 12);
       assert.ok(after.answers.every((answer) => answer[0] === after.answers[0]![0] && answer[0] !== name));

@@ -9,6 +9,9 @@ import { chains, isServiceChain, type Rule, type RuleSet, sharedChains } from '.
 
 const tables: readonly IptablesTable[] = ['filter', 'nat'];
 
+/** Beyond this many endpoints at start, rules in Services' own chains have no comments, as upstream's. */
+const mostCommentedEndpoints = 1000;
+
 /** Finds the host's iptables and makes a backend. @throws IptablesError */
 export async function createIptablesBackend(
   options: BackendOptions,
@@ -16,7 +19,7 @@ export async function createIptablesBackend(
 ): Promise<Backend> {
   const iptables = await findIptables(options.family, clock);
   log.debug('iptables', { variant: iptables.variant, family: options.family });
-  return new IptablesBackend(iptables, { ...options, recent: true }, log);
+  return new IptablesBackend(iptables, { ...options, recent: true, comments: true }, log);
 }
 
 /** What a table held: rules by chain, in order. */
@@ -51,6 +54,7 @@ export class IptablesBackend implements Backend {
 
   async adopt(plans: readonly ServicePortPlan[]): Promise<AppliedChange> {
     if (!(await this.#hasRecent(plans))) this.#log.warn('the kernel has no recent match: no session affinity', {});
+    this.#options.comments = plans.reduce((sum, plan) => sum + plan.cluster.length, 0) <= mostCommentedEndpoints;
     const wanted = this.#everything(plans);
     let written = 0;
     let kept = 0;

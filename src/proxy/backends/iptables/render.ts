@@ -7,6 +7,8 @@ import { chains, comment, probability, type Rule, type RuleSet } from './rules.t
 export type RenderOptions = BackendOptions & {
   /** Whether the kernel has the `recent` match; without it there is no session affinity. */
   recent: boolean;
+  /** Whether rules in the chains of Services say whose they are. Comments cost iptables as much as the rules. */
+  comments: boolean;
 };
 
 /** Renders one Service port with upstream's chains. Pure. */
@@ -59,6 +61,10 @@ class PlanRenderer {
   #text({ address, port }: Destination): string {
     return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
   }
+  /** A comment in a Service's own chain, with a space behind it; nothing when there are too many rules for comments. */
+  #note(text: string): string {
+    return this.#options.comments ? `${comment(text)} ` : '';
+  }
   /** Matches packets to a frontend, with a comment in between as iptables-save puts it. */
   #to(frontend: Frontend, what: string): string {
     const note = comment(`${this.#plan.name} ${what}`);
@@ -67,13 +73,20 @@ class PlanRenderer {
     return `${address}-p ${this.#protocol} ${note}${local} -m ${this.#protocol} --dport ${frontend.port}`;
   }
 
+  /** The same in the Service's own chain. */
+  #toAddress(frontend: Frontend): string {
+    const note = this.#note(`${this.#plan.name} cluster IP`);
+    const address = `-d ${frontend.address}/${this.#bits}`;
+    return `${address} -p ${this.#protocol} ${note}-m ${this.#protocol} --dport ${frontend.port}`;
+  }
+
   #balance(kind: 'SVC' | 'SVL', destinations: readonly Destination[], internal: readonly Frontend[]): void {
     const chain = this.#open(this.#chain(kind));
     for (const frontend of internal) {
       if ((frontend.policy === 'local') !== (kind === 'SVL')) continue;
       const test = this.#options.masqueradeAll ? '' : this.#notFromPods();
       if (test !== undefined)
-        this.#add('nat', chain, `${merge(test, this.#to(frontend, 'cluster IP'))} -j ${chains.markMasquerade}`);
+        this.#add('nat', chain, `${merge(test, this.#toAddress(frontend))} -j ${chains.markMasquerade}`);
     }
     const { affinitySeconds, name } = this.#plan;
     if (affinitySeconds > 0 && this.#options.recent)
@@ -81,27 +94,27 @@ class PlanRenderer {
         const sep = this.#endpointChain(one);
         const mask = this.#options.family === 4 ? '255.255.255.255' : 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff';
         const recent = `-m recent --rcheck --seconds ${affinitySeconds} --reap --name ${sep} --mask ${mask} --rsource`;
-        this.#add('nat', chain, `${comment(name)} ${recent} -j ${sep}`);
+        this.#add('nat', chain, `${this.#note(name)}${recent} -j ${sep}`);
       }
     destinations.forEach((one, index) => {
       const left = destinations.length - index;
-      const chance = left === 1 ? '' : ` -m statistic --mode random --probability ${probability(1 / left)}`;
-      const note = comment(`${name} -> ${this.#text(one)}`);
-      this.#add('nat', chain, `${note}${chance} -j ${this.#endpointChain(one)}`);
+      const chance = left === 1 ? '' : `-m statistic --mode random --probability ${probability(1 / left)} `;
+      const note = this.#note(`${name} -> ${this.#text(one)}`);
+      this.#add('nat', chain, `${note}${chance}-j ${this.#endpointChain(one)}`);
     });
   }
 
   #endpoint(chain: string, one: Destination): void {
     this.#open(chain);
-    const note = comment(this.#plan.name);
+    const note = this.#note(this.#plan.name);
     const mask = this.#options.family === 4 ? '255.255.255.255' : 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff';
     const sticky = this.#plan.affinitySeconds > 0 && this.#options.recent;
-    const recent = sticky ? ` -m recent --set --name ${chain} --mask ${mask} --rsource` : '';
-    this.#add('nat', chain, `-s ${one.address}/${this.#bits} ${note} -j ${chains.markMasquerade}`);
+    const recent = sticky ? `-m recent --set --name ${chain} --mask ${mask} --rsource ` : '';
+    this.#add('nat', chain, `-s ${one.address}/${this.#bits} ${note}-j ${chains.markMasquerade}`);
     this.#add(
       'nat',
       chain,
-      `-p ${this.#protocol} ${note}${recent} -m ${this.#protocol} -j DNAT --to-destination ${this.#text(one)}`,
+      `-p ${this.#protocol} ${note}${recent}-m ${this.#protocol} -j DNAT --to-destination ${this.#text(one)}`,
     );
   }
 
