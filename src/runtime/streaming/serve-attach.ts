@@ -28,11 +28,13 @@ export async function serveAttach(
     const monitor = connectPacketSocket(join(bundle, conmonFiles.attach));
     remote.onResize(({ width, height }) => void sendControl(bundle, resizeLine(height, width)).catch(() => {}));
     const closed = new Promise<void>((resolve) => monitor.once('close', resolve));
-    // A slow client must not stop the container: conmon waits for whoever is attached, so what cannot be sent is dropped
-    // only with the client itself.
+    // A client that does not read holds up conmon, and in the end the container, as it does with other runtimes; the
+    // alternative would be to keep what it does not take in memory.
     monitor.on('data', (packet: Buffer) => {
       const target = packet[0] === outputPacket ? remote.stdout : packet[0] === errorPacket ? remote.stderr : undefined;
-      target?.write(packet.subarray(1));
+      if (!target || target.write(packet.subarray(1))) return;
+      monitor.pause();
+      target.once('drain', () => monitor.resume());
     });
     monitor.on('error', () => monitor.destroy());
     monitor.on('end', () => monitor.destroy());

@@ -44,6 +44,8 @@ export class BridgeNetwork implements PodNetwork {
   readonly #rules: HostRules;
   #pool: AddressPool | undefined;
   #cidr = '';
+  /** Addresses of adopted pods, which a range that is told later must not give again. */
+  #adopted: string[] = [];
   #bridgeIndex = 0;
 
   constructor(options: BridgeOptions) {
@@ -55,6 +57,7 @@ export class BridgeNetwork implements PodNetwork {
   setRange(cidr: string): void {
     if (this.#pool) return;
     this.#pool = new AddressPool(cidr);
+    for (const address of this.#adopted) this.#pool.adopt(address);
     this.#cidr = cidr;
   }
 
@@ -90,7 +93,8 @@ export class BridgeNetwork implements PodNetwork {
   }
 
   async collect(known: readonly PodNetworkRequest[]): Promise<void> {
-    for (const { attachment } of known) for (const address of attachment?.ips ?? []) this.#pool?.adopt(address);
+    this.#adopted = known.flatMap(({ attachment }) => attachment?.ips ?? []);
+    for (const address of this.#adopted) this.#pool?.adopt(address);
     this.#rules.adopt(known.filter(({ attachment }) => attachment?.kind === 'bridge'));
     using socket = new RouteSocket();
     const bridge = getLink(socket, this.#options.name);
