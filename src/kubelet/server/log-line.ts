@@ -1,6 +1,6 @@
 /** One line of a log in CRI format: `2026-01-02T03:04:05.000000000Z stdout F text`. */
 export interface LogLine {
-  /** RFC 3339 with nanoseconds, as it stands in the file. */
+  /** RFC 3339 with nanoseconds, in the zone of the file. */
   time: string;
   stream: 'stdout' | 'stderr';
   /** Whether the line goes on in the next record. */
@@ -19,7 +19,8 @@ export function parseLogLine(line: Buffer): LogLine | undefined {
   if (stream !== 'stdout' && stream !== 'stderr') return undefined;
   const tags = line.toString('latin1', second + 1, end).split(':');
   return {
-    time: line.toString('latin1', 0, first),
+    // Monitors write the zone as numbers; clients know UTC as Z.
+    time: line.toString('latin1', 0, first).replace(/[+-]00:00$/, 'Z'),
     stream,
     partial: tags[0] === 'P',
     text: line.subarray(Math.min(line.length, end + 1)),
