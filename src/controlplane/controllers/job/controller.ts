@@ -105,7 +105,7 @@ class JobController implements Controller {
         this.#pods
           .by('owner', job.metadata.uid)
           .filter((pod) => pod.metadata.finalizers?.includes(trackingFinalizer))
-          .map(this.#release),
+          .map((pod) => this.#release(pod)),
       );
       return;
     }
@@ -122,7 +122,7 @@ class JobController implements Controller {
     let current = job;
     if (!sameJson(plan.status, job.status))
       current = await this.#jobs.update({ ...job, status: plan.status }, { subresource: 'status' });
-    await Promise.all(plan.counted.map(this.#release));
+    await Promise.all(plan.counted.map((pod) => this.#release(pod)));
     await Promise.all(
       plan.remove.map(async (pod) => {
         await this.#pods.delete(pod);
