@@ -24,6 +24,7 @@ export class SpdyStream extends Duplex {
   #wanted = false;
   #peerFinished: boolean;
   #finished: boolean;
+  #reset: SpdyError | undefined;
   #accept: () => void = () => {};
   #refuse: (error: Error) => void = () => {};
   /** Bytes that have come and that nobody has read yet. */
@@ -78,12 +79,20 @@ export class SpdyStream extends Duplex {
     this.receive(Buffer.alloc(0), true);
   }
 
-  /** The peer has reset the stream. */
+  /**
+   * The peer has reset the stream. Servers do so right after their last words, instead of ending a stream: what has come
+   * can still be read, then it is over; writing fails from now on.
+   */
   receiveReset(error: SpdyError): void {
-    this.#peerFinished = true;
     this.#finished = true;
+    this.#reset = error;
     this.#refuse(error);
-    this.destroy(error);
+    this.#owner.ended(this, false);
+    if (this.readableEnded) this.destroy(this.writableFinished ? undefined : error);
+    else {
+      this.once('end', () => this.destroy());
+      this.receive(Buffer.alloc(0), true);
+    }
   }
 
   override _read(): void {
@@ -92,6 +101,7 @@ export class SpdyStream extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    if (this.#reset) return callback(this.#reset);
     this.accepted.then(() => this.#owner.sendData(this, chunk, callback), callback);
   }
 
