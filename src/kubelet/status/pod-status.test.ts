@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { PodStatus } from '../../api/index.ts';
+import {
+  makeContainer,
+  makeEnded,
+  makePod,
+  makeRuntimeContainer,
+  makeRuntimePod,
+  makeSandbox,
+} from '../testing/pods.ts';
+import { podStatus, type StatusInput } from './pod-status.ts';
+import { sameValue, statusPatch } from './status-patch.ts';
+
+function status(changes: Partial<StatusInput>): PodStatus {
+  return podStatus({
+    pod: makePod(),
+    runtime: makeRuntimePod(),
+    waiting: new Map(),
+    inPostStart: new Set(),
+    probes: { startup: () => 'none', readiness: () => 'none' },
+    ended: false,
+    runtimeName: 'deckhand',
+    hostIps: ['192.0.2.1'],
+    startedAt: 1_000_000,
+    now: 2_000_000,
+    ...changes,
+  });
+}
+
+const condition = (of: PodStatus, type: string) => of.conditions?.find((one) => one.type === type);
+const running = makeRuntimePod([makeSandbox()], [makeRuntimeContainer('main')]);
+
+describe('podStatus', () => {
+  it('begins as Pending and ContainerCreating', () => {
+    const first = status({});
+    assert.equal(first.phase, 'Pending');
+    assert.deepEqual(first.containerStatuses?.[0]?.state, { waiting: { reason: 'ContainerCreating' } });
+    assert.equal(condition(first, 'PodReadyToStartContainers')?.status, 'False');
+    assert.equal(condition(first, 'Ready')?.message, 'containers with unready status: [main]');
+  });
+
+  it('is Running and Ready when the containers run', () => {
+    const is = status({ runtime: running });
+    assert.equal(is.phase, 'Running');
+    assert.equal(condition(is, 'Ready')?.status, 'True');
+    assert.deepEqual([is.podIP, is.podIPs, is.hostIP], ['10.0.0.2', [{ ip: '10.0.0.2' }], '192.0.2.1']);
+    assert.equal(is.containerStatuses?.[0]?.containerID, 'deckhand://main-0');
+    assert.equal(is.qosClass, 'BestEffort');
+  });
+
+  it('is not Ready while a readiness probe has not passed, or a startup probe, or a postStart hook', () => {
+    const probing = { startup: () => 'none' as const, readiness: () => 'pending' as const };
+    assert.equal(condition(status({ runtime: running, probes: probing }), 'Ready')?.status, 'False');
+    const starting = { startup: () => 'pending' as const, readiness: () => 'success' as const };
+    const notStarted = status({ runtime: running, probes: starting });
+    assert.deepEqual(
+      [notStarted.containerStatuses?.[0]?.started, notStarted.containerStatuses?.[0]?.ready],
+      [false, false],
+    );
+    assert.equal(condition(status({ runtime: running, inPostStart: new Set(['main-0']) }), 'Ready')?.status, 'False');
+  });
+
+  it('asks readiness gates', () => {
+    const pod = makePod({ readinessGates: [{ conditionType: 'example.test/ok' }] });
+    assert.equal(condition(status({ pod, runtime: running }), 'Ready')?.reason, 'ReadinessGatesNotReady');
+    pod.status = { conditions: [{ type: 'example.test/ok', status: 'True' }] };
+    assert.equal(condition(status({ pod, runtime: running }), 'Ready')?.status, 'True');
+  });
+
+  it('shows a crash loop as waiting, with the last end beside it', () => {
+    const waiting = new Map([['main', { reason: 'CrashLoopBackOff', message: 'back-off 10s' }]]);
+    const is = status({ runtime: makeRuntimePod([makeSandbox()], [makeEnded('main', 3)]), waiting });
+    const main = is.containerStatuses![0]!;
+    assert.deepEqual(main.state, { waiting: { reason: 'CrashLoopBackOff', message: 'back-off 10s' } });
+    assert.deepEqual([main.lastState?.terminated?.exitCode, main.lastState?.terminated?.reason], [3, 'Error']);
+    assert.equal(is.phase, 'Running');
+  });
+
+  it('counts restarts and shows the end before', () => {
+    const containers = [
+      makeRuntimeContainer('main', { restartCount: 1 }),
+      makeEnded('main', 137, { reason: 'OOMKilled' }),
+    ];
+    const main = status({ runtime: makeRuntimePod([makeSandbox()], containers) }).containerStatuses![0]!;
+    assert.equal(main.restartCount, 1);
+    assert.equal(main.lastState?.terminated?.reason, 'OOMKilled');
+  });
+
+  it('ends as Succeeded or Failed, and stays so', () => {
+    const pod = makePod({ restartPolicy: 'Never' });
+    const good = status({ pod, ended: true, runtime: makeRuntimePod([], [makeEnded('main', 0)]) });
+    assert.deepEqual([good.phase, condition(good, 'Ready')?.reason], ['Succeeded', 'PodCompleted']);
+    const bad = status({ pod, ended: true, runtime: makeRuntimePod([], [makeEnded('main', 2)]) });
+    assert.deepEqual([bad.phase, condition(bad, 'Ready')?.reason], ['Failed', 'PodFailed']);
+    assert.equal(status({ pod, previous: bad, runtime: running }).phase, 'Failed');
+  });
+
+  it('is Failed with the reason when the end was not its own', () => {
+    const failure = { reason: 'DeadlineExceeded', message: 'too long' };
+    const is = status({ ended: true, failure, runtime: makeRuntimePod([], [makeEnded('main', 0)]) });
+    assert.deepEqual([is.phase, is.reason, is.message], ['Failed', 'DeadlineExceeded', 'too long']);
+  });
+
+  it('tells of a container that cannot be found any more', () => {
+    const previous = status({ runtime: running });
+    const main = status({ previous }).containerStatuses![0]!;
+    assert.equal(main.lastState?.terminated?.reason, 'ContainerStatusUnknown');
+    assert.equal(main.lastState?.terminated?.exitCode, 137);
+  });
+
+  it('is Pending with PodInitializing while init containers run', () => {
+    const pod = makePod({ initContainers: [makeContainer('i1'), makeContainer('i2')] });
+    const is = status({ pod, runtime: makeRuntimePod([makeSandbox()], [makeRuntimeContainer('i1')]) });
+    assert.equal(is.phase, 'Pending');
+    assert.equal(is.containerStatuses?.[0]?.state?.waiting?.reason, 'PodInitializing');
+    assert.equal(is.initContainerStatuses?.[1]?.state?.waiting?.reason, 'PodInitializing');
+    assert.equal(condition(is, 'Initialized')?.message, 'containers with incomplete status: [i1 i2]');
+  });
+
+  it('moves a transition time only when a condition turns', () => {
+    const before = status({ runtime: running });
+    const after = status({ runtime: running, previous: before, now: 9_000_000 });
+    assert.equal(condition(after, 'Ready')?.lastTransitionTime, condition(before, 'Ready')?.lastTransitionTime);
+  });
+
+  it('keeps conditions of others', () => {
+    const previous: PodStatus = { conditions: [{ type: 'example.test/mine', status: 'True' }] };
+    assert.equal(condition(status({ previous }), 'example.test/mine')?.status, 'True');
+  });
+});
+
+describe('statusPatch', () => {
+  it('is nothing when nothing differs, whatever is empty or absent', () => {
+    const is = status({ runtime: running });
+    assert.equal(statusPatch(JSON.parse(JSON.stringify(is)), is), undefined);
+    assert.equal(sameValue({ a: {}, b: undefined }, { c: null }), true);
+  });
+
+  it('sends only what differs', () => {
+    const before = status({});
+    const patch = statusPatch(before, { ...before, phase: 'Running' });
+    assert.deepEqual(patch, { phase: 'Running' });
+  });
+
+  it('takes away what is over: fields, messages of conditions, addresses', () => {
+    const before = status({});
+    const after = status({ runtime: running, previous: before });
+    const patch = statusPatch({ ...before, reason: 'x', podIPs: [{ ip: '10.0.0.9' }] }, after)!;
+    assert.equal(patch['reason'], null);
+    assert.deepEqual(patch['podIPs'], [{ ip: '10.0.0.2' }, { $patch: 'replace' }]);
+    const ready = (patch['conditions'] as { type: string; message: unknown }[]).find(({ type }) => type === 'Ready')!;
+    assert.equal(ready.message, null);
+  });
+
+  it('leaves conditions of others alone', () => {
+    const before = status({});
+    const other = { type: 'example.test/mine', status: 'False' };
+    assert.equal(statusPatch(before, { ...before, conditions: [...before.conditions!, other] }), undefined);
+  });
+});
