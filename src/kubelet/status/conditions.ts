@@ -1,7 +1,7 @@
 import type { PodCondition, PodStatus } from '../../api/index.ts';
 import { formatTime, isSidecar } from '../pods/names.ts';
 import { readySandbox } from '../pods/runtime-state.ts';
-import type { StatusInput } from './pod-status.ts';
+import type { StatusInput } from './status-input.ts';
 
 /** The conditions that the kubelet sets; others (readiness gates, DisruptionTarget) belong to whoever set them. */
 export const ownConditions = [

@@ -3,7 +3,7 @@ import type { Container, ContainerState, ContainerStatus } from '../../api/index
 import { formatTime, isSidecar } from '../pods/names.ts';
 import { shouldRestart } from '../pods/restart-policy.ts';
 import { newestContainer, type RuntimeContainer } from '../pods/runtime-state.ts';
-import type { StatusInput } from './pod-status.ts';
+import type { StatusInput } from './status-input.ts';
 
 /** How a container belongs to its pod. */
 export type StatusKind = 'init' | 'app' | 'ephemeral';

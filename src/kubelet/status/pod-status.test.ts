@@ -9,7 +9,8 @@ import {
   makeRuntimePod,
   makeSandbox,
 } from '../testing/pods.ts';
-import { podStatus, type StatusInput } from './pod-status.ts';
+import { podStatus } from './pod-status.ts';
+import type { StatusInput } from './status-input.ts';
 import { sameValue, statusPatch } from './status-patch.ts';
 
 function status(changes: Partial<StatusInput>): PodStatus {

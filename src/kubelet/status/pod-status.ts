@@ -1,35 +1,11 @@
-import type { Container, ContainerStatus, Pod, PodStatus } from '../../api/index.ts';
+import type { Container, ContainerStatus, PodStatus } from '../../api/index.ts';
 import { qosClass } from '../pods/container-resources.ts';
-import type { ProbeResults } from '../pods/kit.ts';
 import { formatTime, isSidecar } from '../pods/names.ts';
-import { type RuntimePod, readySandbox } from '../pods/runtime-state.ts';
+import { readySandbox } from '../pods/runtime-state.ts';
 import { podConditions } from './conditions.ts';
 import { containerStatus } from './container-status.ts';
 import { podPhase } from './phase.ts';
-
-/** What a pod's status is computed from. */
-export interface StatusInput {
-  pod: Pod;
-  runtime: RuntimePod;
-  /** The status as last computed, or as the API had it. */
-  previous?: PodStatus;
-  /** Why containers wait, by name. */
-  waiting: ReadonlyMap<string, { reason: string; message: string }>;
-  inPostStart: ReadonlySet<string>;
-  probes: Pick<ProbeResults, 'startup' | 'readiness'>;
-  /** No container runs any more and none will. */
-  ended: boolean;
-  /** The end was not the containers' own doing: makes the phase Failed. */
-  failure?: { reason: string; message: string };
-  /** The app containers cannot start yet. Computed here. */
-  waitsForInit?: boolean;
-  /** As in `containerd://…`. */
-  runtimeName: string;
-  hostIps: string[];
-  /** Milliseconds since 1970. */
-  startedAt: number;
-  now: number;
-}
+import type { StatusInput } from './status-input.ts';
 
 /** Computes what the API is told about a pod. Pure. */
 export function podStatus(given: StatusInput): PodStatus {
