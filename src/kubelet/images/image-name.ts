@@ -18,9 +18,13 @@ const pattern =
 export function parseImageName(text: string): ImageName {
   const match = pattern.exec(text);
   if (!match) {
+    const path = text.replace(/[:@][^/]*$/, '').replace(/^[^/]*[.:][^/]*\//, '');
+    const why = /[A-Z]/.test(path)
+      ? `: repository name (${path.includes('/') ? path : `library/${path}`}) must be lowercase`
+      : '';
     throw new PodError(
       'InvalidImageName',
-      `Failed to apply default image tag "${text}": couldn't parse image name "${text}": invalid reference format`,
+      `Failed to apply default image tag "${text}": couldn't parse image name "${text}": invalid reference format${why}`,
     );
   }
   let registry = match[1]?.slice(0, -1) ?? '';

@@ -202,7 +202,9 @@ export class HttpClient {
   }
 
   #describe(request: HttpRequest): string {
-    return `${request.method ?? 'GET'} ${this.#options.socketPath ?? this.#base.origin}${request.path}`;
+    const { path } = request;
+    const where = /^https?:/.test(path) ? '' : (this.#options.socketPath ?? this.#base.origin);
+    return `${request.method ?? 'GET'} ${where}${path}`;
   }
 }
 

@@ -36,6 +36,10 @@ export function serveOpenApi(
     response.writeHead(304).end();
     return true;
   }
+  if (key === 'v2' && /proto-openapi\.spec\.v2/.test(request.headers.accept ?? '')) {
+    send(response, 200, 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf', bareSwagger());
+    return true;
+  }
   let body = documents.get(key);
   if (!body) {
     body = Buffer.from(JSON.stringify(key === 'v2' ? swagger(infos) : documentOf(infos)));
@@ -43,6 +47,19 @@ export function serveOpenApi(
   }
   send(response, 200, 'application/json', body);
   return true;
+}
+
+/**
+ * The version 2 document in protobuf (swagger = 1, info = 2 with title = 1 and version = 2, paths = 8), without any
+ * definition. kubectl asks for it only about kinds that version 3 does not know, to find that they are unknown here too.
+ */
+function bareSwagger(): Buffer {
+  const field = (number: number, content: string | Buffer): Buffer => {
+    const bytes = Buffer.from(content as string);
+    return Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
+  };
+  const info = Buffer.concat([field(1, 'Kubernetes'), field(2, versionInfo.gitVersion)]);
+  return Buffer.concat([field(1, '2.0'), field(2, info), field(8, '')]);
 }
 
 /** `api/v1` or `apis/apps/v1`. */
