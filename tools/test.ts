@@ -37,6 +37,9 @@ function runTests(name: string, files: string[], concurrency: number): Outcome {
       `--test-concurrency=${concurrency}`,
       '--test-reporter=spec',
       '--test-reporter-destination=stdout',
+      // A file that leaves something open must not hold up the rest; nothing takes longer than its share.
+      '--test-force-exit',
+      '--test-timeout=300000',
       ...files,
     ],
     { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', maxBuffer: 1 << 28 },
