@@ -6,6 +6,9 @@ import { type ApiClient, createClient, loadKubeconfig } from '../src/client/inde
 
 const deckhand = join(import.meta.dirname, '../bin/deckhand');
 
+/** Where the components run: `BENCH_PLACE=all=process`; the command's own choice without it. */
+const placement = process.env['BENCH_PLACE'] ? ['--place', process.env['BENCH_PLACE']] : [];
+
 /** A cluster under measurement, in the network namespace of this process. */
 export class BenchCluster {
   readonly dataDirectory = mkdtempSync(join(tmpdir(), 'dh-bench-'));
@@ -16,7 +19,7 @@ export class BenchCluster {
     const before = performance.now();
     const run = spawnSync(
       deckhand,
-      ['up', '--detach', '--data-dir', this.dataDirectory, '--node-name', 'bench', ...options],
+      ['up', '--detach', '--data-dir', this.dataDirectory, '--node-name', 'bench', ...options, ...placement],
       { encoding: 'utf8' },
     );
     const ms = performance.now() - before;
@@ -41,7 +44,7 @@ export class BenchCluster {
       .flatMap((name) => {
         try {
           const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
-          if (!command.includes(this.dataDirectory) || !command.includes('main.ts')) return [];
+          if (!command.includes(this.dataDirectory) || !/main\.ts|bin\/deckhand/.test(command)) return [];
           const resident =
             Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${name}/status`, 'utf8'))?.[1] ?? 0) * 1024;
           const stat = readFileSync(`/proc/${name}/stat`, 'latin1');

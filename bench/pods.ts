@@ -44,7 +44,14 @@ export class PodTimer {
       metadata: { name, namespace: 'default' },
       spec: {
         terminationGracePeriodSeconds: 0,
-        containers: [{ name: 'main', image, command: ['/bin/sleep', '1000000'], imagePullPolicy: 'IfNotPresent' }],
+        containers: [
+          {
+            name: 'main',
+            image,
+            command: ['/bin/sh', '-c', "trap 'exit 0' TERM; sleep 1000000 & wait"],
+            imagePullPolicy: 'IfNotPresent',
+          },
+        ],
       },
     };
     this.#seen.set(name, { created: performance.now() });

@@ -16,15 +16,15 @@ export async function startDetached(
   const { log } = instancePaths(dataDirectory);
   await mkdir(dataDirectory, { recursive: true, mode: 0o711 });
   const file = await open(log, 'w', 0o600);
-  const entry = join(import.meta.dirname, '../cli/main.ts');
-  const pid = spawnDetached(process.execPath, ['--disable-warning=ExperimentalWarning', entry, 'up', ...argv], file.fd);
+  const began = clock.now();
+  const launcher = spawnDetached(join(import.meta.dirname, '../../bin/deckhand'), ['up', ...argv], file.fd);
   await file.close();
   return pollUntil(
     'the node Ready',
     async () => {
       const instance = await readInstance(dataDirectory);
-      if (instance?.pid === pid && instance.readyAt) return instance;
-      if (processStartTicks(pid) === undefined) throw new Error(await lastError(log));
+      if (instance?.readyAt && Date.parse(instance.startedAt) >= began) return instance;
+      if (processStartTicks(launcher) === undefined) throw new Error(await lastError(log));
       return undefined;
     },
     { timeoutMs: 120_000, intervalMs: 10, clock },

@@ -1,7 +1,14 @@
 import { type Clock, pollUntil } from '../async/index.ts';
 import type { Logger } from '../log/index.ts';
 import { askToStop } from './control.ts';
-import { instancePaths, isRunning, ownNetworkNamespace, readInstance } from './instance.ts';
+import {
+  type InstanceRecord,
+  instancePaths,
+  isRunning,
+  ownNetworkNamespace,
+  processStartTicks,
+  readInstance,
+} from './instance.ts';
 import { startInstance } from './up.ts';
 import type { UpOptions } from './up-options.ts';
 
@@ -17,7 +24,7 @@ export async function stopInstance(
   keepPods: boolean,
   context: { log: Logger; clock: Clock },
 ): Promise<DownOutcome> {
-  const instance = await readInstance(dataDirectory);
+  const instance = await settledInstance(dataDirectory, context.clock);
   if (!instance) return 'absent';
   if (isRunning(instance)) {
     await askToStop(instancePaths(dataDirectory).control, keepPods);
@@ -37,4 +44,25 @@ export async function stopInstance(
   const adopted = await startInstance(options, context, { onProgress: () => {}, onOutput: () => {} });
   await adopted.stop({ keepPods: false });
   return 'cleaned';
+}
+
+/**
+ * The record of the instance, once it is clear whether it runs: a launcher that is about to start a killed supervisor
+ * again is ended, and one that has just done so is waited for.
+ */
+async function settledInstance(dataDirectory: string, clock: Clock): Promise<InstanceRecord | undefined> {
+  const instance = await readInstance(dataDirectory);
+  if (!instance?.launcher || isRunning(instance)) return instance;
+  const { pid, startTicks } = instance.launcher;
+  if (processStartTicks(pid) !== startTicks) return instance;
+  process.kill(pid, 'SIGKILL');
+  const again = await pollUntil(
+    'a new supervisor',
+    async () => {
+      const now = await readInstance(dataDirectory);
+      return now && isRunning(now) ? now : undefined;
+    },
+    { timeoutMs: 1_500, clock },
+  ).catch(() => undefined);
+  return again ?? instance;
 }

@@ -22,6 +22,8 @@ export interface InstanceRecord {
   pid: number;
   /** Start time of the supervisor in clock ticks since boot: a pid alone may be another process by now. */
   startTicks: number;
+  /** The launcher that starts the supervisor again when it was killed; undefined when it was started without one. */
+  launcher?: { pid: number; startTicks: number };
   /** Inode of the network namespace it runs in. */
   networkNamespace: string;
   nodeName: string;
@@ -114,6 +116,13 @@ export function commandLine(pid: number): string {
   } catch {
     return '';
   }
+}
+
+/** The launcher of this process, if it has one (bin/deckhand, which starts a killed instance again). */
+export function ownLauncher(): { pid: number; startTicks: number } | undefined {
+  const pid = process.ppid;
+  const startTicks = processStartTicks(pid);
+  return startTicks !== undefined && /\bdeckhand up\b/.test(commandLine(pid)) ? { pid, startTicks } : undefined;
 }
 
 /** Whether the supervisor of the record still runs. */

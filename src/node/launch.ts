@@ -19,6 +19,9 @@ export interface Running {
 
 const entry = join(import.meta.dirname, '../cli/main.ts');
 
+/** Options of Node for a component in a process of its own: the same as the launcher's. */
+const nodeOptions = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=2'];
+
 /** Words on the pipe between the supervisor and a component in its own process or thread. */
 export const messages = { ready: 'ready', stop: 'stop', remove: 'stop remove' } as const;
 
@@ -40,13 +43,9 @@ function launchProcess(
   context: { onOutput: (line: string) => void },
 ): Running {
   // The child ends when this pipe does: a supervisor that was killed leaves no component behind.
-  const child = spawnService(
-    process.execPath,
-    ['--disable-warning=ExperimentalWarning', entry, name, '--supervised', ...argv],
-    {
-      onLine: (line) => (line === messages.ready ? becomeReady() : context.onOutput(line)),
-    },
-  );
+  const child = spawnService(process.execPath, [...nodeOptions, entry, name, '--supervised', ...argv], {
+    onLine: (line) => (line === messages.ready ? becomeReady() : context.onOutput(line)),
+  });
   let becomeReady: () => void = () => {};
   const ready = new Promise<void>((resolve, reject) => {
     becomeReady = resolve;

@@ -14,6 +14,7 @@ import {
   type InstanceRecord,
   instancePaths,
   isRunning,
+  ownLauncher,
   ownNetworkNamespace,
   processStartTicks,
   readInstance,
@@ -108,10 +109,12 @@ export async function startInstance(
 
 function newRecord(options: UpOptions, nodeIp: string, clock: Clock): InstanceRecord {
   const paths = instancePaths(options.dataDirectory);
+  const launcher = ownLauncher();
   return {
     version: dataVersion,
     pid: process.pid,
     startTicks: processStartTicks(process.pid) ?? 0,
+    ...(launcher ? { launcher } : {}),
     networkNamespace: ownNetworkNamespace(),
     nodeName: options.nodeName,
     nodeIp,

@@ -13,6 +13,9 @@ import { sleeperManifest, webManifest } from '../support/manifests.ts';
 import { start } from '../support/processes.ts';
 import { countLines, isEven } from '../support/statistics.ts';
 
+/** What is killed in turn has a process of its own. */
+const processes = ['apiserver', 'runtime', 'kubelet', 'proxy'].flatMap((name) => ['--place', `${name}=process`]);
+
 for (const mode of ['nftables', 'iptables'] as const) {
   describe(`the story in ${mode} mode`, () => {
     let cluster: Cluster;
@@ -20,7 +23,7 @@ for (const mode of ['nftables', 'iptables'] as const) {
     let clusterIp: string;
 
     before(async () => {
-      cluster = await Cluster.start(`story-${mode === 'nftables' ? 'n' : 'i'}`, ['--proxy-mode', mode]);
+      cluster = await Cluster.start(`story-${mode === 'nftables' ? 'n' : 'i'}`, [...processes, '--proxy-mode', mode]);
       registry = await DemoRegistry.start(cluster.namespace);
     });
     after(async () => {
@@ -257,7 +260,7 @@ for (const mode of ['nftables', 'iptables'] as const) {
       await cluster.down(['--keep-pods']);
       const answer = await cluster.namespace.output(['busybox', 'wget', '-q', '-O', '-', `http://${clusterIp}/`]);
       assert.match(answer, /^v2 /);
-      await cluster.up(['--proxy-mode', mode]);
+      await cluster.up([...processes, '--proxy-mode', mode]);
       const after = (await waitForPods(4)).map((pod) => pod.status.containerStatuses[0].containerID).sort();
       assert.deepEqual(after, before);
       await cluster.down();
