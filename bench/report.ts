@@ -29,9 +29,20 @@ Everything runs on this one machine, the load beside what it measures, in a netw
 ${rows.join('\n')}
 
 ## Where the time of a pod start goes
-${timeline || 'Not measured in the last run.'}
+${timeline || readOldTimeline()}
 `;
   writeFileSync(file, text);
+}
+
+/** The last measured timeline, for runs that measure something else. */
+function readOldTimeline(): string {
+  try {
+    return (
+      readFileSync(file, 'utf8').split('## Where the time of a pod start goes\n')[1]?.trim() || 'Not measured yet.'
+    );
+  } catch {
+    return 'Not measured yet.';
+  }
 }
 
 function readOld(): [string, Figure][] {
