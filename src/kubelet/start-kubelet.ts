@@ -73,6 +73,8 @@ class Kubelet implements KubeletComponent {
     const parts = assemble({ settings, api: this.#config.client, client: this.#client, runtime, signal, log, clock });
     this.#parts = parts;
     const serving = this.#serve(parts, tls);
+    // Awaited below; a port that is taken is told there, and not as an error that nobody handled.
+    serving.catch(() => {});
     await parts.watch.start();
     signal.throwIfAborted();
     await parts.sources.start(signal);

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { Worker } from 'node:worker_threads';
 import type { Component, StopOptions } from '../async/index.ts';
 import { spawnService } from '../host/service/index.ts';
@@ -15,6 +16,17 @@ export interface Running {
   /** Resolves when it has ended, with why. Never rejects. */
   ended: Promise<string>;
   stop(options?: StopOptions): Promise<void>;
+}
+
+/** Keeps what a component that failed said last in one sentence (see cli/main.ts), for whoever asks why. */
+class LastWords {
+  #said = '';
+  hear(line: string): void {
+    if (line.startsWith('deckhand: ')) this.#said = line.slice('deckhand: '.length);
+  }
+  error(name: ComponentName, why: string): Error {
+    return new Error(this.#said ? `${name}: ${this.#said}` : `${name} ended before it was ready: ${why}`);
+  }
 }
 
 const entry = join(import.meta.dirname, '../cli/main.ts');
@@ -42,14 +54,19 @@ function launchProcess(
   argv: readonly string[],
   context: { onOutput: (line: string) => void },
 ): Running {
+  const words = new LastWords();
   // The child ends when this pipe does: a supervisor that was killed leaves no component behind.
   const child = spawnService(process.execPath, [...nodeOptions, entry, name, '--supervised', ...argv], {
-    onLine: (line) => (line === messages.ready ? becomeReady() : context.onOutput(line)),
+    onLine: (line) => {
+      words.hear(line);
+      if (line === messages.ready) becomeReady();
+      else context.onOutput(line);
+    },
   });
   let becomeReady: () => void = () => {};
   const ready = new Promise<void>((resolve, reject) => {
     becomeReady = resolve;
-    void child.ended.then((why) => reject(new Error(`${name} ended before it was ready: ${why}`)));
+    void child.ended.then((why) => reject(words.error(name, why)));
   });
   ready.catch(() => {});
   return {
@@ -69,14 +86,14 @@ function launchThread(
   context: { onOutput: (line: string) => void },
 ): Running {
   const worker = new Worker(entry, { argv: [name, '--supervised', ...argv], stdin: true, stdout: true, stderr: true });
+  const words = new LastWords();
   let becomeReady: () => void = () => {};
-  const lines = (text: string): void => {
-    for (const line of text.split('\n'))
+  for (const input of [worker.stdout, worker.stderr])
+    createInterface({ input }).on('line', (line) => {
+      words.hear(line);
       if (line === messages.ready) becomeReady();
       else if (line !== '') context.onOutput(line);
-  };
-  worker.stdout.on('data', (chunk) => lines(String(chunk)));
-  worker.stderr.on('data', (chunk) => lines(String(chunk)));
+    });
   let failure = '';
   worker.on('error', (error) => {
     failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -86,7 +103,7 @@ function launchThread(
   );
   const ready = new Promise<void>((resolve, reject) => {
     becomeReady = resolve;
-    void ended.then((why) => reject(new Error(`${name} ended before it was ready: ${why}`)));
+    void ended.then((why) => reject(words.error(name, why)));
   });
   ready.catch(() => {});
   return {

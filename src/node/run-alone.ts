@@ -29,8 +29,11 @@ export async function runAlone(
     lines.on('close', () => resolve({ remove: false }));
   });
   const component = await module.start(values as never, { log, clock: systemClock });
-  await component.ready;
-  process.stdout.write(`${supervised ? messages.ready : `${module.name} is ready`}\n`);
+  // One that waits for another component, which may never come, can be stopped too.
+  const served = component.ready.then(() => 'ready' as const);
+  if ((await Promise.race([served, asked])) === 'ready')
+    process.stdout.write(`${supervised ? messages.ready : `${module.name} is ready`}\n`);
+  served.catch(() => {});
   const { remove } = await asked;
   await component.stop({ remove });
   return 0;

@@ -1,4 +1,4 @@
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, pollUntil } from '../async/index.ts';
 import type { ApiClient } from '../client/index.ts';
@@ -21,6 +21,7 @@ import {
   removeInstance,
   writeInstance,
 } from './instance.ts';
+import { checkPorts } from './ports.ts';
 import { findObstacles, missing, requirements } from './requirements.ts';
 import { Supervisor } from './supervisor.ts';
 import type { UpOptions } from './up-options.ts';
@@ -70,6 +71,8 @@ export async function startInstance(
   const since = () => Math.round(clock.monotonic() - started);
   await checkStart(options);
   await waitForOrphans(options, clock);
+  await checkPorts(options);
+  const adopts = await hasSandboxes(options);
   const nodeIp = findNodeIp(options.podCidr);
   await prepareDirectories(options);
   await preparePki(options, nodeIp, clock);
@@ -99,10 +102,11 @@ export async function startInstance(
       },
     };
   } catch (error) {
-    await stopComponents(options, supervisor, false).catch(() => {});
+    // Pods of the last start stay as they are, and so does the record by which `down` finds them.
+    await stopComponents(options, supervisor, adopts).catch(() => {});
     await control?.close();
     await flush();
-    await removeInstance(options.dataDirectory);
+    if (!adopts) await removeInstance(options.dataDirectory);
     throw error;
   }
 }
@@ -178,6 +182,12 @@ async function stopComponents(options: UpOptions, supervisor: Supervisor, keepPo
   await Promise.all([supervisor.stop('proxy', { remove }), supervisor.stop('dns')]);
   await supervisor.stop('apiserver');
   if (remove) await cleanCgroups(options);
+}
+
+/** Whether pods of an earlier start may still be there. */
+async function hasSandboxes(options: UpOptions): Promise<boolean> {
+  const directory = join(instancePaths(options.dataDirectory).runtime, 'state', 'sandboxes');
+  return (await readdir(directory).catch(() => [])).length > 0;
 }
 
 async function cleanCgroups(options: UpOptions): Promise<void> {
