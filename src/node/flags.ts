@@ -11,6 +11,8 @@ export interface Flag {
   /** May be given more than once. */
   multiple?: boolean;
   short?: string;
+  /** The empty string is refused. */
+  notEmpty?: true;
 }
 
 /** The options of a command, by name. */
@@ -56,10 +58,18 @@ export function parseFlags<F extends Flags>(
       values[name] =
         parsed.values[name] ?? flag.default ?? (flag.multiple ? [] : flag.type === 'boolean' ? false : undefined);
     }
+    for (const [name, flag] of Object.entries(flags))
+      if (flag.notEmpty && values[name] === '') throw new Error(`option '--${name}' must not be empty`);
     return { values: values as FlagValues<F>, positionals: parsed.positionals };
   } catch (error) {
     throw new UsageError((error as Error).message.split('. ')[0]!.replace(/^./, (letter) => letter.toLowerCase()));
   }
+}
+
+/** The value of -v. @throws UsageError when it is no whole number */
+export function readLogLevel(text: string): number {
+  if (!/^\d+$/.test(text)) throw new UsageError(`-v ${text} is not a log level: use a whole number, as in -v 4`);
+  return Number(text);
 }
 
 /** Go programs take `--flag=true` for booleans, and their users write it. */

@@ -2,6 +2,7 @@ import { createInterface } from 'node:readline';
 import { systemClock } from '../async/index.ts';
 import { createLogger, textSink } from '../log/index.ts';
 import type { ComponentModule } from './component-module.ts';
+import { readLogLevel } from './flags.ts';
 import { messages } from './launch.ts';
 
 /**
@@ -13,7 +14,7 @@ export async function runAlone(
   values: Record<string, unknown>,
   supervised: boolean,
 ): Promise<number> {
-  const level = Number(values['v'] ?? 2) >= 4 ? 'debug' : 'info';
+  const level = readLogLevel(String(values['v'] ?? 2)) >= 4 ? 'debug' : 'info';
   const log = createLogger(
     module.name,
     textSink((line) => process.stderr.write(line), systemClock.now),

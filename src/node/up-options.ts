@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { type ComponentName, componentNames, type Place } from './component-module.ts';
-import { type Flags, type FlagValues, UsageError } from './flags.ts';
+import { type Flags, type FlagValues, readLogLevel, UsageError } from './flags.ts';
 
 /** Where the one instance of a machine keeps its data, unless --data-dir names another. */
 export const defaultDataDirectory = '/var/lib/deckhand';
@@ -13,6 +13,7 @@ export const dataDirFlag = {
     value: 'DIR',
     default: defaultDataDirectory,
     help: 'data directory; names the instance',
+    notEmpty: true,
   },
 } as const satisfies Flags;
 
@@ -83,6 +84,10 @@ export function readUpOptions(values: FlagValues<typeof upFlags>): UpOptions {
       `--node-name ${nodeName} is not a node name: use lower-case letters, digits, "-" and ".", at most 63`,
     );
   }
+  const podCidr = readCidr('--pod-cidr', values['pod-cidr'], 28);
+  const serviceCidr = readCidr('--service-cidr', values['service-cidr'], 28);
+  if (overlap(podCidr, serviceCidr))
+    throw new UsageError(`--pod-cidr ${podCidr} and --service-cidr ${serviceCidr} overlap: choose ranges that do not`);
   return {
     dataDirectory: resolve(values['data-dir']),
     detach: values.detach,
@@ -90,12 +95,12 @@ export function readUpOptions(values: FlagValues<typeof upFlags>): UpOptions {
     kubeconfig: values.kubeconfig === undefined ? undefined : resolve(values.kubeconfig),
     nodeName,
     listen: readListen(values.listen),
-    podCidr: readCidr('--pod-cidr', values['pod-cidr'], 28),
-    serviceCidr: readCidr('--service-cidr', values['service-cidr'], 28),
+    podCidr,
+    serviceCidr,
     proxyMode: mode,
     runtimeEndpoint: endpoint,
     place: readPlaces(values.place),
-    verbose: Number(values.v) >= 4,
+    verbose: readLogLevel(values.v) >= 4,
   };
 }
 
@@ -122,17 +127,25 @@ function readCidr(flag: string, text: string, longest: number): string {
   return `${formatAddress(address - (address % 2 ** (32 - length)))}/${length}`;
 }
 
+function overlap(one: string, other: string): boolean {
+  const [first, second] = [one, other].map((cidr) => ({
+    base: addressNumber(cidr.split('/')[0]!),
+    size: 2 ** (32 - Number(cidr.split('/')[1])),
+  })) as [{ base: number; size: number }, { base: number; size: number }];
+  return first.base < second.base + second.size && second.base < first.base + first.size;
+}
+
+function addressNumber(address: string): number {
+  return address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0);
+}
+
 function formatAddress(address: number): string {
   return [24, 16, 8, 0].map((shift) => Math.floor(address / 2 ** shift) % 256).join('.');
 }
 
 /** The nth address of an IPv4 range. */
 export function addressInRange(cidr: string, n: number): string {
-  const base = cidr
-    .split('/')[0]!
-    .split('.')
-    .reduce((sum, byte) => sum * 256 + Number(byte), 0);
-  return formatAddress(base + n);
+  return formatAddress(addressNumber(cidr.split('/')[0]!) + n);
 }
 
 function readPlaces(list: readonly string[]): Record<ComponentName, Place> {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, pollUntil } from '../async/index.ts';
@@ -52,6 +53,9 @@ async function checkStart(options: UpOptions): Promise<void> {
   const absent = missing(requirements);
   if (absent.length > 0)
     throw new Error(`${absent.map(({ program }) => program).join(', ')} not found: run 'deckhand setup' first`);
+  const socket = options.runtimeEndpoint?.replace('unix://', '');
+  if (socket && !existsSync(socket))
+    throw new Error(`there is no runtime at ${options.runtimeEndpoint}: start it first, or correct --runtime-endpoint`);
   const existing = await readInstance(options.dataDirectory);
   if (existing && isRunning(existing)) {
     throw new Error(

@@ -51,6 +51,8 @@ export default defineComponent({
     const configuration = values.config
       ? readRuntimeConfiguration(values.config, await readConfiguration(values.config))
       : {};
+    if (!/^unix:\/\/\/./.test(values.listen))
+      throw new UsageError(`--listen ${values.listen} is not a unix socket: use unix:///path/to/socket`);
     const runtime = startRuntime(
       { ...configuration, listen: values.listen, root: values.root, state: values.state, podCidr: values['pod-cidr'] },
       context,
