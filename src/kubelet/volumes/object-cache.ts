@@ -9,6 +9,9 @@ interface Watched {
   users: Set<string>;
 }
 
+/** How long an object without users stays watched, milliseconds: the next pod of the same kind is often not far. */
+const lingerMs = 30_000;
+
 /** How long the first answer about an object may take, milliseconds. */
 const firstAnswerMs = 30_000;
 
@@ -40,12 +43,15 @@ export class ObjectCache {
     return this.#get(resources.secrets, podUid, namespace, name);
   }
 
-  /** The pod uses nothing any more; objects without users are no longer watched. */
+  /** The pod uses nothing any more; objects that stay without users are no longer watched. */
   release(podUid: string): void {
-    for (const [key, { informer, users }] of this.#watched) {
-      if (!users.delete(podUid) || users.size > 0) continue;
-      informer.stop();
-      this.#watched.delete(key);
+    for (const [key, watched] of this.#watched) {
+      if (!watched.users.delete(podUid) || watched.users.size > 0) continue;
+      this.#clock.after(lingerMs, () => {
+        if (watched.users.size > 0 || this.#watched.get(key) !== watched) return;
+        watched.informer.stop();
+        this.#watched.delete(key);
+      });
     }
   }
 
