@@ -24,12 +24,20 @@ export class Cluster implements AsyncDisposable {
     this.dataDirectory = dataDirectory;
   }
 
-  /** Starts a cluster and waits until its node is Ready. @throws Error with what the command printed */
-  static async start(purpose: string, options: string[] = []): Promise<Cluster> {
+  /**
+   * Starts a cluster and waits until its node is Ready; `prepare` gets its empty data directory before.
+   * @throws Error with what the command printed
+   */
+  static async start(
+    purpose: string,
+    options: string[] = [],
+    prepare: (dataDirectory: string) => Promise<void> = async () => {},
+  ): Promise<Cluster> {
     const namespace = await NetworkNamespace.create(purpose);
     const dataDirectory = await mkdtemp(join(tmpdir(), `dh-${purpose}-`));
     const cluster = new Cluster(namespace, dataDirectory);
     try {
+      await prepare(dataDirectory);
       await cluster.up(options);
     } catch (error) {
       await cluster[Symbol.asyncDispose]();
