@@ -16,7 +16,7 @@ describe('pods on a node', () => {
   let image: string;
 
   before(async () => {
-    cluster = await Cluster.start('kpods');
+    cluster = await Cluster.start('kpods', ['--place', 'kubelet=process']);
     registry = await DemoRegistry.start(cluster.namespace);
     image = registry.image('v1');
   });
