@@ -27,6 +27,20 @@ export async function withDeadline<T>(
   }
 }
 
+/** Waits for the promise, or throws the signal's reason as soon as that aborts; what the promise does then is dropped. */
+export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason);
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    promise.catch(() => {});
+  }
+}
+
 /** Calls `probe` every `intervalMs` until it gives something other than undefined or false. @throws DeadlineError */
 export async function pollUntil<T>(
   what: string,

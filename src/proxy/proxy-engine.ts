@@ -1,4 +1,4 @@
-import type { Clock } from '../async/index.ts';
+import { type Clock, unlessAborted } from '../async/index.ts';
 import type { Logger } from '../log/index.ts';
 import type { Backend } from './backends/backend.ts';
 import { conntrackCleaner } from './conntrack/cleaner.ts';
@@ -61,10 +61,10 @@ export class ProxyEngine {
   }
 
   /** Watches, waits until everything is known, and brings the kernel in line. */
-  async start(): Promise<void> {
+  async start(signal: AbortSignal): Promise<void> {
     const { source, clock, log, families, routes } = this.#options;
     source.start((service, what) => this.#changed(service, what));
-    await source.synced;
+    await unlessAborted(source.synced, signal);
     const begin = clock.monotonic();
     let turn = 0;
     for (const service of source.keys()) {

@@ -1,5 +1,5 @@
 import type { ObjectReference } from '../api/index.ts';
-import type { Clock, Component, StopOptions } from '../async/index.ts';
+import { type Clock, type Component, type StopOptions, unlessAborted } from '../async/index.ts';
 import { type ApiClient, createEventRecorder, type EventRecorder } from '../client/index.ts';
 import type { Logger } from '../log/index.ts';
 import type { HttpServer } from '../wire/http/index.ts';
@@ -110,7 +110,7 @@ class RunningProxy {
     await this.#makeFamilies();
     this.#engine = this.#makeEngine(source);
     this.#events?.event(this.#nodeReference(), 'Normal', 'Starting', '');
-    await this.#engine.start();
+    await this.#engine.start(this.#abort.signal);
     this.#onNode = () => void this.#applyNode();
     this.#watchKernel();
     void this.#removeOtherMode(mode === 'nftables' ? 'iptables' : 'nftables');
@@ -163,7 +163,7 @@ class RunningProxy {
         `${facts.addresses} ${facts.podCidrs}` === `${before.addresses} ${before.podCidrs}`;
       if (!same) this.#onNode?.();
     });
-    await source.synced;
+    await unlessAborted(source.synced, this.#abort.signal);
     if (this.#config.detectLocal.kind !== 'node-cidr') return;
     const end = this.#clock.monotonic() + 5 * 60_000;
     while (this.#node.podCidrs.length === 0) {

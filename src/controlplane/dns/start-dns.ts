@@ -1,6 +1,6 @@
 import { networkInterfaces } from 'node:os';
 import { type EndpointSlice, type Namespace, type Node, resources, type Service } from '../../api/index.ts';
-import { type Clock, type Component, KeyedQueue } from '../../async/index.ts';
+import { type Clock, type Component, KeyedQueue, unlessAborted } from '../../async/index.ts';
 import { type ApiClient, isAlreadyExists, isNotFound } from '../../client/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { type DnsListener, serveDns } from '../../wire/dns/index.ts';
@@ -80,20 +80,24 @@ export function startDns(config: DnsConfig, context: { log: Logger; clock: Clock
     if (listener && !sameJson(now?.status?.addresses, before?.status?.addresses)) queue.add('publish');
   };
   const ends = [services.subscribe(wake), slices.subscribe(wake), nodes.subscribe(onNode)];
+  const end = new AbortController();
   const ready = (async () => {
-    listener = await whenAddressExists(context.clock, () =>
+    listener = await whenAddressExists(context.clock, end.signal, () =>
       serveDns({ host: listenAddress, port: config.port ?? 53, clock: context.clock }, async (message, { transport }) =>
         resolver.answer(message, transport),
       ),
     );
-    await Promise.all([services, slices, namespaces, nodes].map((store) => store.informer.synced));
+    const stores = [services, slices, namespaces, nodes];
+    await unlessAborted(Promise.all(stores.map((store) => store.informer.synced)), end.signal);
     queue.add('publish');
   })();
+  ready.catch(() => {});
   return {
     ready,
     port: () => listener?.port ?? 0,
     stop: async () => {
-      for (const end of ends) end();
+      for (const unsubscribe of ends) unsubscribe();
+      end.abort(new Error('name server stopped'));
       await queue.stop();
       await ready.catch(() => {});
       await listener?.close();
@@ -103,13 +107,13 @@ export function startDns(config: DnsConfig, context: { log: Logger; clock: Clock
 }
 
 /** The address may be that of the pods' bridge, which the runtime makes while it starts: wait for it, at most 30 s. */
-async function whenAddressExists<T>(clock: Clock, listen: () => Promise<T>): Promise<T> {
+async function whenAddressExists<T>(clock: Clock, signal: AbortSignal, listen: () => Promise<T>): Promise<T> {
   for (let tries = 0; ; tries++) {
     try {
       return await listen();
     } catch (error) {
       if ((error as { code?: string }).code !== 'EADDRNOTAVAIL' || tries >= 1_500) throw error;
-      await clock.sleep(20);
+      await clock.sleep(20, signal);
     }
   }
 }
