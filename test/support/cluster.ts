@@ -33,17 +33,21 @@ export class Cluster implements AsyncDisposable {
     options: string[] = [],
     prepare: (dataDirectory: string) => Promise<void> = async () => {},
   ): Promise<Cluster> {
-    const namespace = await NetworkNamespace.create(purpose);
-    const dataDirectory = await mkdtemp(join(tmpdir(), `dh-${purpose}-`));
-    const cluster = new Cluster(namespace, dataDirectory);
+    const cluster = await Cluster.create(purpose);
     try {
-      await prepare(dataDirectory);
+      await prepare(cluster.dataDirectory);
       await cluster.up(options);
     } catch (error) {
       await cluster[Symbol.asyncDispose]();
       throw error;
     }
     return cluster;
+  }
+
+  /** The namespace and the data directory of a cluster that is not started yet. */
+  static async create(purpose: string): Promise<Cluster> {
+    const namespace = await NetworkNamespace.create(purpose);
+    return new Cluster(namespace, await mkdtemp(join(tmpdir(), `dh-${purpose}-`)));
   }
 
   /** `deckhand up --detach`, again after a down or a crash. */
