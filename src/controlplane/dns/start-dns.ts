@@ -52,11 +52,8 @@ export function startDns(config: DnsConfig, context: { log: Logger; clock: Clock
   const slices = informers.store<EndpointSlice>(resources.endpointslices);
   const namespaces = informers.store<Namespace>(resources.namespaces);
   const nodes = informers.store<Node>(resources.nodes);
-  const reverse = new ReverseIndex(
-    domain,
-    () => services.list(),
-    () => slices.list(),
-  );
+  const stores = [services, slices, namespaces, nodes];
+  const reverse = indexOf(domain, services, slices);
   const forwarder = new Forwarder({ upstreams: upstreams.filter(({ host }) => host !== listenAddress), ...context });
   const source = {
     service: (space: string, name: string) => services.get(`${space}/${name}`),
@@ -87,7 +84,6 @@ export function startDns(config: DnsConfig, context: { log: Logger; clock: Clock
         resolver.answer(message, transport),
       ),
     );
-    const stores = [services, slices, namespaces, nodes];
     await unlessAborted(Promise.all(stores.map((store) => store.informer.synced)), end.signal);
     queue.add('publish');
   })();
@@ -104,6 +100,14 @@ export function startDns(config: DnsConfig, context: { log: Logger; clock: Clock
       if (!config.informers) informers.stop();
     },
   };
+}
+
+function indexOf(domain: string, services: Store<Service>, slices: Store<EndpointSlice>): ReverseIndex {
+  return new ReverseIndex(
+    domain,
+    () => services.list(),
+    () => slices.list(),
+  );
 }
 
 /** The address may be that of the pods' bridge, which the runtime makes while it starts: wait for it, at most 30 s. */
