@@ -28,7 +28,7 @@ export async function stopInstance(
   if (!instance) return 'absent';
   if (isRunning(instance)) {
     await askToStop(instancePaths(dataDirectory).control, keepPods);
-    await pollUntil('the end of the instance', () => !isRunning(instance), {
+    await pollUntil('the end of the instance', () => !isRunning(instance) && !launcherRuns(instance), {
       timeoutMs: 120_000,
       clock: context.clock,
     });
@@ -65,4 +65,9 @@ async function settledInstance(dataDirectory: string, clock: Clock): Promise<Ins
     { timeoutMs: 1_500, clock },
   ).catch(() => undefined);
   return again ?? instance;
+}
+
+/** Whether the launcher of the instance is still there; it ends a moment after the supervisor. */
+function launcherRuns({ launcher }: InstanceRecord): boolean {
+  return launcher !== undefined && processStartTicks(launcher.pid) === launcher.startTicks;
 }

@@ -119,7 +119,12 @@ describe('kill -9', () => {
       },
       { timeoutMs: 30_000, intervalMs: 100 },
     );
-    assert.equal(await cluster.kubectl(['exec', 'kept', '--', 'echo', 'here']), 'here\n');
+    // The node was Ready all the time for the API server; the new kubelet needs a moment to know its pods.
+    await pollUntil(
+      'exec works again',
+      async () => (await cluster.tryKubectl(['exec', 'kept', '--', 'echo', 'here'])).stdout === 'here\n',
+      { timeoutMs: 15_000, intervalMs: 100 },
+    );
     assert.equal(await containerOf(cluster, 'kept'), before);
     await cluster.down();
     await assertNothingLeft(cluster);
