@@ -113,10 +113,10 @@ async function measureIdle(cluster: BenchCluster): Promise<void> {
 }
 
 /** Benchmarks of single rooms are programs of their own that print lines of JSON: { what, result, target }. */
-function measureRoom(program: string): void {
+function measureRoom(program: string, argv: string[] = []): void {
   const path = join(import.meta.dirname, program);
   if (!existsSync(path)) return;
-  const run = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', path], {
+  const run = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', path, ...argv], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -136,7 +136,15 @@ if (wants('pods') || wants('burst') || wants('memory')) {
   });
 }
 if (wants('api')) measureRoom('apiserver.ts');
-if (wants('service')) measureRoom('proxy.ts');
+if (wants('service')) {
+  for (const [mode, services] of [
+    ['nftables', '1000'],
+    ['nftables', '5000'],
+    ['iptables', '1000'],
+  ] as const) {
+    measureRoom('proxy.ts', ['--mode', mode, '--services', services, '--rounds', '30']);
+  }
+}
 if (wants('runtime')) {
   measureRoom('runtime.ts');
   measureRoom('pull.ts');

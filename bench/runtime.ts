@@ -12,7 +12,6 @@ import { createGrpcClient } from '../src/wire/grpc/index.ts';
 import { busyboxEntries, layoutFiles, makeImage, makeLayer, writeFiles } from '../test/support/images.ts';
 import { NetworkNamespace } from '../test/support/network-namespace.ts';
 import { output, run } from '../test/support/processes.ts';
-import { writeReport } from './report.ts';
 import { summarise } from './statistics.ts';
 
 const count = Number(process.argv[2] ?? 20);
@@ -124,5 +123,4 @@ const figures = [...samples].map(([step, list]) => ({
   result: summarise(list),
   target: targets[step] ?? '',
 }));
-for (const { what, result } of figures) process.stdout.write(`${what}: ${result}\n`);
-if (process.argv.includes('--report')) writeReport(figures, '');
+for (const figure of figures) process.stdout.write(`${JSON.stringify(figure)}\n`);

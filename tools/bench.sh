@@ -1,6 +1,7 @@
 #!/bin/sh
 # `npm run bench`: measures, and writes docs/benchmarks.md. Runs in a network namespace of its own, so that no packet leaves.
-# BENCH may name parts (start pods burst memory api service), comma separated.
+# Arguments name parts: start memory pods burst api service runtime; default: all.
+DECKHAND_SETUP=--tests
 cd "$(dirname "$0")/.." || exit 1
 . tools/prepare.sh
 name="dh-bench-$$"
