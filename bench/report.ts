@@ -53,7 +53,9 @@ function readOldTimeline(): string {
 
 function readOld(): [string, Figure][] {
   try {
+    // The first table only; the timeline has one of its own.
     return readFileSync(file, 'utf8')
+      .split('\n## ')[0]!
       .split('\n')
       .filter((line) => line.startsWith('| ') && !/^\| (what|---)/.test(line))
       .map((line) => {
