@@ -57,6 +57,17 @@ export const testRequirements: readonly Requirement[] = [
   { program: 'containerd', paths: inPath('containerd'), package: 'containerd', use: 'the kubelet is tested on it too' },
   { program: 'nsenter', paths: inPath('nsenter'), package: 'util-linux', use: 'tests run in namespaces of their own' },
   { program: 'ping', paths: inPath('ping'), package: 'iputils-ping', use: 'a Service answers no ping' },
+  { program: 'socat', paths: inPath('socat'), package: 'socat', use: 'clients and servers of the packet tests' },
+  { program: 'curl', paths: inPath('curl'), package: 'curl', use: 'a client of port-forwards' },
+  { program: 'pgrep', paths: inPath('pgrep'), package: 'procps', use: 'tests look for processes that stayed' },
+  {
+    program: 'python3',
+    paths: inPath('python3'),
+    package: 'python3-minimal',
+    use: 'reads what Node cannot: extended attributes',
+  },
+  { program: 'skopeo', paths: inPath('skopeo'), package: 'skopeo', use: 'another client of registries' },
+  { program: 'docker-registry', paths: inPath('docker-registry'), package: 'docker-registry', use: 'another registry' },
 ];
 
 /** The requirements whose program is nowhere. */
