@@ -47,3 +47,10 @@ test('durations and addresses', () => {
   assert.deepEqual(splitBindAddress(':80'), { host: '0.0.0.0', port: 80 });
   assert.equal(splitBindAddress('1.2.3.4'), undefined);
 });
+
+test('what has no effect here is told when the file asks for it', () => {
+  const { warnings } = parseProxyConfiguration(
+    'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\noomScoreAdj: -999\nenableProfiling: true\nbindAddress: 0.0.0.0\n',
+  );
+  assert.deepEqual(warnings, ['oomScoreAdj has no effect', 'enableProfiling has no effect']);
+});

@@ -74,6 +74,19 @@ export const defaultSettings: ProxySettings = {
   conntrack: {},
 };
 
+/** Fields of upstream's file that change nothing here, with the values that ask for nothing; a file that asks is told so. */
+const withoutEffect: Record<string, readonly unknown[]> = {
+  winkernel: [],
+  portRange: [],
+  windowsRunAsService: [],
+  ipvs: [],
+  featureGates: [],
+  bindAddress: ['', '0.0.0.0', '::'],
+  oomScoreAdj: [null],
+  enableProfiling: [false],
+  configSyncPeriod: ['', '0s', '15m', '15m0s'],
+};
+
 type Document = Record<string, any>;
 
 /**
@@ -102,7 +115,7 @@ export function parseProxyConfiguration(text: string, name = 'proxy configuratio
     kubeconfig: document['clientConnection']?.kubeconfig ?? '',
     hostnameOverride: document['hostnameOverride'] ?? '',
     warnings: Object.keys(document)
-      .filter((field) => ['winkernel', 'portRange', 'windowsRunAsService', 'ipvs', 'featureGates'].includes(field))
+      .filter((field) => withoutEffect[field] && !withoutEffect[field].includes(document[field]))
       .map((field) => `${field} has no effect`),
   };
 }

@@ -64,6 +64,13 @@ export function sandboxSecurityContext(
   pod: Pod,
   defaults: SecurityDefaults,
 ): MessageInitShape<typeof LinuxSandboxSecurityContextSchema> {
+  if (pod.spec!.hostUsers === false) {
+    // Running it in the host's user namespace would take away the protection that was asked for.
+    throw new PodError(
+      'CreatePodSandboxConfigError',
+      'hostUsers: false: user namespaces are not supported by this kubelet',
+    );
+  }
   const context = pod.spec!.securityContext ?? {};
   const privileged = everyContainer(pod).some((container) => container.securityContext?.privileged);
   const seccomp = seccompProfile(context.seccompProfile, defaults);
