@@ -9,8 +9,10 @@ import {
 } from '../../src/proxy/testing/packet-cases.ts';
 import { createProxyNetwork, ProxyDriver, type ProxyNetwork } from '../support/proxy-network.ts';
 
-/** Seconds for a connection. */
-const patience = 1;
+/** Seconds for a connection that is expected: long enough for a SYN to be sent again twice on a busy machine. */
+const patience = 8;
+/** Seconds after which a packet counts as dropped. */
+const dropPatience = 1;
 /** Connections per case: with three endpoints one of them is missed once in some hundred thousand cases. */
 const attempts = 30;
 
@@ -50,7 +52,8 @@ async function check(network: ProxyNetwork, one: PacketCase, index: number): Pro
   // The first call of a client decides; calls at the very same moment may each be the first.
   const sticky = typeof outcome === 'object' && outcome.sticky;
   if (sticky) await call(network, one.from, one.protocol, address, port, 1);
-  const { answers, failures } = await call(network, one.from, one.protocol, address, port, times);
+  const wait = outcome === 'drop' ? dropPatience : patience;
+  const { answers, failures } = await call(network, one.from, one.protocol, address, port, times, wait);
   const said = `${answers.map(([name, peer]) => `${name} ${peer}`)} ${failures}`;
   if (outcome === 'reject') return assert.match(failures, /refused/i, said);
   if (outcome === 'drop') return assert.ok(answers.length === 0 && !/refused/i.test(failures), said);
@@ -73,12 +76,13 @@ async function call(
   address: string,
   port: number,
   times: number,
+  wait = patience,
 ) {
   const namespace = from === 'node' ? network.node : network.hosts.get(from)!;
   const client =
     protocol === 'UDP'
       ? `echo hello | socat -T0.3 -t0.15 - UDP:${address}:${port}`
-      : `socat -t3 - ${protocol}:${address}:${port},connect-timeout=${patience} </dev/null`;
+      : `socat -t3 - ${protocol}:${address}:${port},connect-timeout=${wait} </dev/null`;
   const script = `for i in $(seq ${times}); do ${client} & [ $((i % 6)) = 0 ] && wait; done; wait`;
   const { stdout, stderr } = await namespace.run(['sh', '-c', script]);
   const answers = stdout.split('\n').flatMap((line): [string, string][] => {
@@ -92,7 +96,7 @@ async function call(
 async function checkUnusedPort(network: ProxyNetwork): Promise<void> {
   const one = packetCases[0]!;
   const { address } = targetOf(one, 0, '');
-  const { answers } = await call(network, 'client', 'TCP', address, 81, 1);
+  const { answers } = await call(network, 'client', 'TCP', address, 81, 1, dropPatience);
   assert.equal(answers.length, 0);
   const ping = await network.hosts.get('client')!.run(['busybox', 'ping', '-c', '1', '-W', '1', address]);
   assert.notEqual(ping.status, 0);
@@ -140,7 +144,7 @@ test('clients with affinity leave an endpoint that is gone, and a kill leaves th
       assert.equal((await call(network, 'client', 'TCP', address, port, 4)).answers.length, 4);
       await using next = new ProxyDriver(network.node, { mode, detectLocal: { kind: 'cidr', cidrs: [clusterCidr] } });
       await next.ask({ start: true });
-      assert.equal((await call(network, 'client', 'TCP', address, port, 4)).answers.length, 0);
+      assert.equal((await call(network, 'client', 'TCP', address, port, 4, dropPatience)).answers.length, 0);
       await next.ask({ stop: true, remove: true });
       await checkClean(network);
     });

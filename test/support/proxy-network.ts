@@ -81,7 +81,9 @@ async function connect(node: NetworkNamespace, host: NetworkNamespace, name: str
 /** TCP, UDP and (where the kernel has it) SCTP servers on the endpoint port. */
 function serve(host: NetworkNamespace, name: string): ChildProcess[] {
   const answer = `SYSTEM:echo ${name} $SOCAT_PEERADDR`;
-  return ['TCP-LISTEN:8080,fork,reuseaddr', 'UDP-RECVFROM:8080,fork', 'SCTP-LISTEN:8080,fork,reuseaddr'].map((listen) =>
+  // socat's own backlog of 5 overflows when the cases call all at once, and a lost SYN is sent again only after a second.
+  const stream = '8080,fork,reuseaddr,backlog=512';
+  return [`TCP-LISTEN:${stream}`, 'UDP-RECVFROM:8080,fork', `SCTP-LISTEN:${stream}`].map((listen) =>
     spawn('setsid', [...host.enter(), 'socat', listen, answer], { stdio: 'ignore' }),
   );
 }
