@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { faultPoint } from '../async/index.ts';
 import { isRunning } from '../host/exec/index.ts';
 import { unpinNamespace } from '../host/namespaces/index.ts';
 import { conmonFiles } from './containers/conmon.ts';
@@ -22,11 +23,14 @@ import { removeTree } from './store/json-file.ts';
  */
 export async function adopt(context: RuntimeContext): Promise<void> {
   const rebooted = await noteBoot(context);
+  await faultPoint('adopt:boot');
   const { sandboxes, containers } = context.store;
   for (const container of containers.list()) await adoptContainer(context, container, rebooted);
+  await faultPoint('adopt:containers');
   for (const sandbox of sandboxes.list()) {
     if (sandbox.phase === 'creating') {
       await releaseSandbox(context, sandbox);
+      await faultPoint('adopt:undone');
       await sandboxes.delete(sandbox.id);
     } else if (rebooted && sandbox.phase === 'ready') {
       await sandboxes.update(sandbox.id, { phase: 'notReady', namespaces: {}, holder: undefined, network: undefined });
@@ -34,9 +38,12 @@ export async function adopt(context: RuntimeContext): Promise<void> {
       await sandboxes.update(sandbox.id, { phase: 'notReady' });
     }
   }
+  await faultPoint('adopt:sandboxes');
   await removeUnknown(context);
+  await faultPoint('adopt:unknown');
   const attached = sandboxes.list().filter(({ phase, network }) => phase === 'ready' && network);
   await context.network.collect(attached.map(networkRequest));
+  await faultPoint('adopt:network');
 }
 
 /** Whether the machine was started anew since the last run: then nothing of the state directory is true any more. */

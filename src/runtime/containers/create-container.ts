@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ContainerConfig, ContainerEventType, NamespaceMode, Signal } from '../../api/cri/index.ts';
-import { UndoStack } from '../../async/index.ts';
+import { faultPoint, UndoStack } from '../../async/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { invalid, RuntimeError, stepFailed } from '../errors.ts';
 import { newId, toNanoseconds } from '../identifiers.ts';
@@ -73,15 +73,19 @@ async function prepareContainer(
   undo.add('record', () => context.store.containers.delete(id));
   undo.add('root file system', () => context.rootfs.remove(id));
   const rootfs = await step('failed to prepare the root file system', () => context.rootfs.prepare(image.id, id));
+  await faultPoint('create-container:rootfs');
   undo.add('image volumes', () => Promise.all(record.imageMounts.map((key) => context.rootfs.remove(key))));
   const imageMounts = await mountImageVolumes(context, record);
+  await faultPoint('create-container:volumes');
   record.user = await resolveUser(rootfs, imageConfig.user, config.linux?.securityContext);
   undo.add('bundle', () => removeTree(context.paths.bundle(id)));
   await step('failed to generate container spec', () =>
     writeBundle({ context, sandbox, record, rootfs, imageConfig, imageMounts }),
   );
+  await faultPoint('create-container:bundle');
   await context.store.containers.put(record);
   undo.keep();
+  await faultPoint('create-container:recorded');
   publishContainer(context, record, ContainerEventType.CONTAINER_CREATED_EVENT);
   return id;
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { faultPoint } from '../../async/index.ts';
 import { killTree } from '../../host/exec/index.ts';
 import { ociRuntimeOf, type RuntimeContext } from '../context.ts';
 import { invalid, notFound, RuntimeError, unlessMissing } from '../errors.ts';
@@ -38,6 +39,7 @@ export async function prepareExec(
   const process = { ...spec.process, args: command, terminal };
   if (terminal) process.env = [...process.env.filter((entry) => !entry.startsWith('TERM=')), 'TERM=xterm'];
   await writeFile(processFile, JSON.stringify(process));
+  await faultPoint('exec:prepared');
   const pid = async (): Promise<number | undefined> =>
     Number(await unlessMissing(readFile(pidFile, 'utf8'))) || undefined;
   return {

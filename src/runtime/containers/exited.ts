@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ContainerEventType } from '../../api/cri/index.ts';
+import { faultPoint } from '../../async/index.ts';
 import { isRunning } from '../../host/exec/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { unlessMissing } from '../errors.ts';
@@ -58,6 +59,7 @@ async function setExited(
     (context.cgroups.outOfMemoryKills(record.cgroupPath) > 0 ||
       (await unlessMissing(stat(join(context.paths.bundle(record.id), conmonFiles.oom)))) !== undefined);
   const exitCode = exit.exitCode < 0 ? 255 : exit.exitCode;
+  await faultPoint('note-exit:read');
   await context.store.containers.update(record.id, {
     phase: {
       name: 'exited',
@@ -68,12 +70,14 @@ async function setExited(
       message: '',
     },
   });
+  await faultPoint('note-exit:recorded');
   for (const wake of context.exitWaiters.get(record.id) ?? []) wake();
   context.exitWaiters.delete(record.id);
   publishContainer(context, record, ContainerEventType.CONTAINER_STOPPED_EVENT);
   await clearTask(context, record).catch((error: unknown) =>
     context.log.warn('what was left of a container could not be removed', { id: record.id, error }),
   );
+  await faultPoint('note-exit:cleared');
   await context.forgetExit(record.id);
 }
 

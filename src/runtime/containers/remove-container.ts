@@ -1,4 +1,5 @@
 import { ContainerEventType } from '../../api/cri/index.ts';
+import { faultPoint } from '../../async/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import { removeTree } from '../store/json-file.ts';
@@ -13,8 +14,11 @@ export async function removeContainer(context: RuntimeContext, record: Container
   await context.serial.run(`exit ${record.id}`, () => {});
   await context.serial.run(record.id, async () => {
     if (!context.store.containers.find(record.id)) return;
+    await faultPoint('remove-container:begin');
     await releaseContainer(context, record);
+    await faultPoint('remove-container:released');
     await context.store.containers.delete(record.id);
+    await faultPoint('remove-container:forgotten');
     publishContainer(context, record, ContainerEventType.CONTAINER_DELETED_EVENT);
   });
 }
@@ -22,7 +26,10 @@ export async function removeContainer(context: RuntimeContext, record: Container
 /** Gives up everything that a container has but its record. */
 export async function releaseContainer(context: RuntimeContext, record: ContainerRecord): Promise<void> {
   await clearTask(context, record);
+  await faultPoint('release-container:task');
   await Promise.all([record.id, ...record.imageMounts].map((key) => context.rootfs.remove(key)));
+  await faultPoint('release-container:rootfs');
   await removeTree(context.paths.bundle(record.id));
+  await faultPoint('release-container:bundle');
   await context.forgetExit(record.id);
 }

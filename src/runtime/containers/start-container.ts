@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ContainerEventType } from '../../api/cri/index.ts';
+import { faultPoint } from '../../async/index.ts';
 import { identifyProcess, isRunning } from '../../host/exec/index.ts';
 import { ociRuntimeOf, type RuntimeContext } from '../context.ts';
 import { messageOf, notFound, RuntimeError } from '../errors.ts';
@@ -22,6 +23,7 @@ export function startContainer(context: RuntimeContext, id: string): Promise<voi
       throw new RuntimeError('UNKNOWN', `sandbox container "${sandbox.id}" is not running`);
     await context.store.containers.update(id, { phase: { name: 'starting' } });
     try {
+      await faultPoint('start-container:begin');
       await run(context, record);
     } catch (cause) {
       await startFailed(context, record, cause);
@@ -49,11 +51,14 @@ async function run(context: RuntimeContext, record: ContainerRecord): Promise<vo
     stdinOnce: config.stdinOnce,
     clock: context.clock,
   });
+  await faultPoint('start-container:created');
   const process = identifyProcess(pid);
   if (!process) throw new RuntimeError('UNKNOWN', `the container's process ${pid} ended before it was started`);
   await runtime.start(record.id, process);
+  await faultPoint('start-container:started');
   const startedAtNs = String(toNanoseconds(context.clock.now()));
   await context.store.containers.update(record.id, { phase: { name: 'running', process, startedAtNs } });
+  await faultPoint('start-container:running');
   publishContainer(context, record, ContainerEventType.CONTAINER_STARTED_EVENT);
   // A short life may be over by now, and its exit file told while we could not take it yet.
   if (!isRunning(process)) queueMicrotask(() => void noteExit(context, record.id));

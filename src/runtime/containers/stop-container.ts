@@ -1,3 +1,4 @@
+import { faultPoint } from '../../async/index.ts';
 import { isRunning, type ProcessIdentity, signalProcess } from '../../host/exec/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { RuntimeError } from '../errors.ts';
@@ -21,11 +22,15 @@ export async function stopContainer(
   if (record.phase.name !== 'running') return;
   const { process } = record.phase;
   if (timeoutSeconds > 0) {
+    await faultPoint('stop-container:begin');
     sendSignal(process, record.stopSignal);
+    await faultPoint('stop-container:asked');
     if (await waitForExit(context, record, timeoutSeconds * 1000)) return;
     context.log.info('container did not end in time and is killed', { id: record.id, timeoutSeconds });
   }
+  await faultPoint('stop-container:kill');
   signalProcess(process, 'SIGKILL');
+  await faultPoint('stop-container:killed');
   const killing = context.cgroups.kill(record.cgroupPath, { clock: context.clock, timeoutMs: killGraceMs });
   if (await waitForExit(context, record, killGraceMs)) return;
   await killing;

@@ -1,4 +1,5 @@
 import type { ExecSyncRequest } from '../../api/cri/index.ts';
+import { faultPoint } from '../../async/index.ts';
 import { runProgram } from '../../host/exec/index.ts';
 import { execFailure, prepareExec } from '../containers/exec.ts';
 import type { RuntimeContext } from '../context.ts';
@@ -14,6 +15,7 @@ export async function execSync(context: RuntimeContext, request: ExecSyncRequest
     signal,
     onAbort: (pid) => void endExec(exec.kill, pid),
   });
+  await faultPoint('exec:ended');
   if (result.timedOut || signal.aborted)
     throw new RuntimeError(
       'DEADLINE_EXCEEDED',

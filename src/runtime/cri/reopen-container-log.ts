@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import type { ReopenContainerLogRequest } from '../../api/cri/index.ts';
-import { pollUntil } from '../../async/index.ts';
+import { faultPoint, pollUntil } from '../../async/index.ts';
 import { reopenLine, sendControl } from '../containers/conmon.ts';
 import type { RuntimeContext } from '../context.ts';
 import { RuntimeError, stepFailed, unlessMissing } from '../errors.ts';
@@ -11,7 +11,9 @@ export async function reopenContainerLog(context: RuntimeContext, request: Reope
   if (record.phase.name !== 'running') throw new RuntimeError('UNKNOWN', `container "${record.id}" is not running`);
   if (!record.logPath) return {};
   try {
+    await faultPoint('reopen-log:begin');
     await sendControl(context.paths.bundle(record.id), reopenLine);
+    await faultPoint('reopen-log:asked');
     const exists = async (): Promise<boolean> => (await unlessMissing(stat(record.logPath))) !== undefined;
     await pollUntil('the new log file', exists, { timeoutMs: 5000, intervalMs: 2, clock: context.clock });
   } catch (cause) {

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import type { UpdateContainerResourcesRequest } from '../../api/cri/index.ts';
+import { faultPoint } from '../../async/index.ts';
 import { clampOomScoreAdj } from '../containers/oom-score.ts';
 import { cgroupLimits, mergeResources } from '../containers/spec/resources.ts';
 import { updateBundleResources } from '../containers/update-bundle.ts';
@@ -24,7 +25,9 @@ export async function updateContainerResources(context: RuntimeContext, request:
         throw stepFailed('failed to update resources', cause);
       }
     } else await updateBundleResources(context, id, resources);
+    await faultPoint('update-container:applied');
     await context.store.containers.update(id, { resources });
+    await faultPoint('update-container:recorded');
   });
   return {};
 }

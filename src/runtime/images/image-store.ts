@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Clock, SerialRunner } from '../../async/index.ts';
+import { type Clock, faultPoint, SerialRunner } from '../../async/index.ts';
 import { syncFileSystem } from '../../host/files/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { sha256 } from './digest.ts';
@@ -119,7 +119,9 @@ class FileImageStore implements ImageStore {
   async remove(text: string): Promise<void> {
     const image = this.status(text);
     if (!image) return;
+    await faultPoint('remove-image:begin');
     await this.#index.change((images) => images.delete(image.id));
+    await faultPoint('remove-image:forgotten');
     this.#inherited.delete(image.id);
     await this.collect();
   }
@@ -209,6 +211,7 @@ class FileImageStore implements ImageStore {
       read = readManifest(chosen.body, chosen.mediaType);
       if ('chosen' in read) throw new ImageError('INVALID_ARGUMENT', 'an index inside an index is not supported');
     }
+    await faultPoint('pull-image:manifest');
     const { config, layers } = read.manifest;
     const known = this.#index.get(config.digest);
     const configuration =
@@ -217,6 +220,7 @@ class FileImageStore implements ImageStore {
     const diffIds = configuration.rootfs.diff_ids;
     return this.#keeping(diffIds, async () => {
       await this.#fetchLayers(layers, diffIds, signal, (layer, stop) => client.blob(layer.digest, layer.size, stop));
+      await faultPoint('pull-image:layers');
       const size = config.size + layers.reduce((sum, layer) => sum + layer.size, 0);
       return this.#record({
         id: config.digest,
@@ -322,6 +326,7 @@ class FileImageStore implements ImageStore {
         pinned: before?.pinned || pinned,
       });
     });
+    await faultPoint('pull-image:recorded');
     return this.#index.get(id)!;
   }
 }

@@ -4,6 +4,7 @@ import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { faultPoint } from '../../async/index.ts';
 import { checkDigest, hashFor } from './digest.ts';
 import { ImageError } from './image-error.ts';
 import { type LayerUsage, type UnpackLimits, unpackLayer } from './unpack-layer.ts';
@@ -103,6 +104,7 @@ export class LayerStore {
       // In one turn with the question: nobody can come to want it in between.
       renameSync(join(this.#root, directoryName(diffId)), gone);
       this.#layers.delete(diffId);
+      await faultPoint('collect-layers:renamed');
       await rm(gone, { recursive: true, force: true });
     }
   }
@@ -116,11 +118,13 @@ export class LayerStore {
       const hash = hashFor(diffId);
       const archive = hashing(decompress(compressed, mediaType), hash, this.#limits.maximumBytes);
       const usage = await unpackLayer(archive, join(made, 'fs'), this.#limits);
+      await faultPoint('pull-image:unpacked');
       checkDigest(hash, diffId, 'layer');
       const record: LayerRecord = { version: 1, diffId, ...usage };
       await writeFile(join(made, 'layer.json'), JSON.stringify(record));
       await rename(made, join(this.#root, directoryName(diffId)));
       this.#layers.set(diffId, record);
+      await faultPoint('pull-image:layer');
     } catch (error) {
       await rm(made, { recursive: true, force: true });
       throw ImageError.from(error);

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { faultPoint } from '../../async/index.ts';
 import { unpinNamespace } from '../../host/namespaces/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { removeTree } from '../store/json-file.ts';
@@ -11,13 +12,16 @@ import { unmountSandboxFiles } from './sandbox-files.ts';
 export async function stopSandboxParts(context: RuntimeContext, record: SandboxRecord): Promise<void> {
   const directory = context.paths.sandbox(record.id);
   if (hasOwnNetwork(record)) await context.network.detach(networkRequest(record));
+  await faultPoint('release-sandbox:network');
   if (record.holder) {
     stopPidHolder(record.holder);
+    await faultPoint('release-sandbox:holder');
     const cgroup = join(record.cgroupParent, `holder-${record.id.slice(0, 12)}`);
     await context.cgroups.kill(cgroup, { clock: context.clock });
     await context.cgroups.remove(cgroup, { clock: context.clock });
   }
   for (const file of ['net', 'ipc', 'uts', 'pid']) unpinNamespace(join(directory, file));
+  await faultPoint('release-sandbox:namespaces');
   unmountSandboxFiles(directory);
 }
 
@@ -25,6 +29,7 @@ export async function stopSandboxParts(context: RuntimeContext, record: SandboxR
 export async function releaseSandbox(context: RuntimeContext, record: SandboxRecord): Promise<void> {
   await stopSandboxParts(context, record);
   await removeTree(context.paths.sandbox(record.id));
+  await faultPoint('release-sandbox:directory');
   const own = join(context.settings.cgroupParent, record.id);
   if (record.cgroupParent === own) {
     await context.cgroups.kill(own, { clock: context.clock });

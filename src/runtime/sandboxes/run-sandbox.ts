@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ContainerEventType, NamespaceMode, type PodSandboxConfig } from '../../api/cri/index.ts';
-import { UndoStack } from '../../async/index.ts';
+import { faultPoint, UndoStack } from '../../async/index.ts';
 import { RouteSocket, setLinkUp } from '../../host/links/index.ts';
 import { createSandboxNamespaces } from '../../host/namespaces/index.ts';
 import { cgroupLimits } from '../containers/spec/resources.ts';
@@ -45,21 +45,28 @@ async function createSandbox(context: RuntimeContext, config: PodSandboxConfig, 
   await using undo = new UndoStack();
   undo.add('record', () => context.store.sandboxes.delete(record.id));
   await context.store.sandboxes.put(record);
+  await faultPoint('run-sandbox:recorded');
   undo.add('namespaces, files, network', () => releaseSandbox(context, record));
   const directory = context.paths.sandbox(record.id);
   makeNamespaces(directory, record);
+  await faultPoint('run-sandbox:namespaces');
   const network = attachNetwork(context, record);
   try {
     await writeSandboxFiles(directory, record);
+    await faultPoint('run-sandbox:files');
     makeCgroup(context, record);
+    await faultPoint('run-sandbox:cgroup');
     holdPidNamespace(context, directory, record);
+    await faultPoint('run-sandbox:holder');
   } finally {
     await network.catch(() => {});
   }
   await network;
+  await faultPoint('run-sandbox:network');
   record.phase = 'ready';
   await context.store.sandboxes.put(record);
   undo.keep();
+  await faultPoint('run-sandbox:ready');
   for (const type of [ContainerEventType.CONTAINER_CREATED_EVENT, ContainerEventType.CONTAINER_STARTED_EVENT])
     context.events.publish({
       containerId: record.id,

@@ -1,4 +1,5 @@
 import { ContainerEventType } from '../../api/cri/index.ts';
+import { faultPoint } from '../../async/index.ts';
 import { removeContainer } from '../containers/remove-container.ts';
 import { stopContainer } from '../containers/stop-container.ts';
 import type { RuntimeContext } from '../context.ts';
@@ -9,9 +10,12 @@ import { releaseSandbox, stopSandboxParts } from './release-sandbox.ts';
 /** Ends the containers at once and gives the network back; may be called again. */
 export function stopSandbox(context: RuntimeContext, sandbox: SandboxRecord): Promise<void> {
   return context.serial.run(sandbox.id, async () => {
+    await faultPoint('stop-sandbox:begin');
     await stopContainers(context, sandbox);
+    await faultPoint('stop-sandbox:containers');
     const wasReady = sandbox.phase === 'ready';
     await stopSandboxParts(context, sandbox);
+    await faultPoint('stop-sandbox:parts');
     if (!context.store.sandboxes.find(sandbox.id) || !wasReady) return;
     await context.store.sandboxes.update(sandbox.id, {
       phase: 'notReady',
@@ -19,6 +23,7 @@ export function stopSandbox(context: RuntimeContext, sandbox: SandboxRecord): Pr
       network: undefined,
       namespaces: {},
     });
+    await faultPoint('stop-sandbox:recorded');
     publish(context, sandbox, ContainerEventType.CONTAINER_STOPPED_EVENT);
   });
 }
@@ -29,8 +34,11 @@ export async function removeSandbox(context: RuntimeContext, sandbox: SandboxRec
   await context.serial.run(sandbox.id, async () => {
     if (!context.store.sandboxes.find(sandbox.id)) return;
     await Promise.all(containersOf(context, sandbox).map((container) => removeContainer(context, container)));
+    await faultPoint('remove-sandbox:containers');
     await releaseSandbox(context, sandbox);
+    await faultPoint('remove-sandbox:released');
     await context.store.sandboxes.delete(sandbox.id);
+    await faultPoint('remove-sandbox:forgotten');
     publish(context, sandbox, ContainerEventType.CONTAINER_DELETED_EVENT);
   });
 }

@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { faultPoint } from '../../../async/index.ts';
 import {
   addAddress,
   addRoute,
@@ -76,8 +77,11 @@ export class BridgeNetwork implements PodNetwork {
     const pool = this.#pool!;
     const address = pool.take();
     try {
+      await faultPoint('bridge-attach:address');
       this.#link(request, address, pool.gateway);
+      await faultPoint('bridge-attach:link');
       await this.#rules.setPorts(request.sandboxId, address, request.portMappings);
+      await faultPoint('bridge-attach:ports');
     } catch (cause) {
       await this.detach({ ...request, attachment: this.#attachment(address) });
       throw stepFailed(`cannot attach to bridge ${this.#options.name}`, cause);
@@ -88,7 +92,9 @@ export class BridgeNetwork implements PodNetwork {
   async detach({ sandboxId, attachment }: PodNetworkRequest): Promise<void> {
     using socket = new RouteSocket();
     socket.request([deleteLink(linkName(sandboxId))]);
+    await faultPoint('bridge-detach:link');
     await this.#rules.setPorts(sandboxId, '', []);
+    await faultPoint('bridge-detach:ports');
     for (const address of attachment?.ips ?? []) this.#pool?.release(address);
   }
 
