@@ -1,0 +1,84 @@
+/**
+ * Runs critest (kubernetes-sigs/cri-tools), all its specs, against a fresh runtime in a network namespace of its own, with
+ * every image that it asks for built from Debian packages. Ends with critest's exit status.
+ *
+ * Usage: CRITEST=/path/to/critest npm run test:critest [-- CRITEST_FLAGS]; see docs/critest.md.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { accessSync, constants, createWriteStream } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { constants as system, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CriRegistry } from '../../support/cri-registry.ts';
+import { CriRuntime } from '../../support/cri-runtime.ts';
+import { NetworkNamespace } from '../../support/network-namespace.ts';
+import { benchmarkFlags, printBenchmarks } from './benchmark.ts';
+
+/** Specs that no runtime can pass here, each with its reason. */
+const impossible = [
+  {
+    name: 'public image with digest should be pulled and removed',
+    reason: 'it names an image by the digest of bytes that only its publisher has',
+  },
+];
+
+const critest = process.env['CRITEST'];
+if (!critest || !isExecutable(critest)) {
+  console.error(
+    critest
+      ? `CRITEST is ${critest}, which is not a program: name the critest binary of kubernetes-sigs/cri-tools`
+      : 'CRITEST is not set: build critest from kubernetes-sigs/cri-tools (make critest) and run CRITEST=/path/to/critest npm run test:critest',
+  );
+  process.exit(2);
+}
+process.exitCode = await main(critest, process.argv.slice(2));
+
+async function main(program: string, given: readonly string[]): Promise<number> {
+  const stop = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop.abort(signal));
+  const directory = await mkdtemp(join(tmpdir(), 'dh-critest-'));
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rm(directory, { recursive: true, force: true }));
+  const namespace = stack.use(await NetworkNamespace.create('critest'));
+  console.log('building images');
+  const registry = stack.use(await CriRegistry.start(namespace));
+  const log = process.env['CRITEST_RUNTIME_LOG'];
+  const file = log ? createWriteStream(log) : undefined;
+  const runtime = stack.use(
+    await CriRuntime.start(namespace, {
+      mirrors: registry.mirrors(),
+      ...(file ? { onLog: (line: string) => void file.write(`${line}\n`) } : {}),
+    }),
+  );
+  const benchmark = given.some((flag) => /^--?benchmark(=true)?$/.test(flag));
+  const flags = [
+    `--runtime-endpoint=${runtime.endpoint}`,
+    `--image-endpoint=${runtime.endpoint}`,
+    ...impossible.map(({ name }) => `--ginkgo.skip=${name}`),
+    ...(benchmark ? await benchmarkFlags(directory, given) : []),
+    ...given,
+  ];
+  for (const { name, reason } of impossible) console.log(`left out: ${name}: ${reason}`);
+  const status = await runCritest([...namespace.enter(), program, ...flags], directory, stop.signal);
+  if (benchmark) await printBenchmarks(flags);
+  return status;
+}
+
+async function runCritest(argv: readonly string[], directory: string, signal: AbortSignal): Promise<number> {
+  if (signal.aborted) return 130;
+  const child = spawn(argv[0]!, argv.slice(1), { stdio: 'inherit', env: { ...process.env, TMPDIR: directory } });
+  // From a terminal it has had the signal too; it then removes its pods in its own time.
+  signal.addEventListener('abort', () => child.kill(signal.reason as NodeJS.Signals));
+  const [code, killed] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  return code ?? 128 + (killed ? system.signals[killed] : 0);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
