@@ -4,7 +4,6 @@ import {
   addRoute,
   deleteRoute,
   findLink,
-  isNetlinkError,
   listAddresses,
   listLinks,
   listRoutes,
@@ -52,11 +51,7 @@ export class ServiceRoutes {
   /** No Service has it any more. */
   delete(address: string): void {
     if (!this.#wanted.delete(address)) return;
-    try {
-      deleteRoute(this.#socket, { destination: `${address}/32`, protocol: routeProtocol });
-    } catch (error) {
-      if (!isNetlinkError(error, 'ESRCH')) throw error;
-    }
+    deleteRoute(this.#socket, { destination: `${address}/32`, protocol: routeProtocol });
   }
   /** Leaves only the routes of these addresses. */
   retain(addresses: ReadonlySet<string>): void {

@@ -1,1 +1,1 @@
-export { FileError, fileTypes, makeSpecialFile, setExtendedAttribute, syncFileSystem } from './special-files.ts';
+export { fileTypes, makeSpecialFile, setExtendedAttribute, syncFileSystem } from './special-files.ts';

@@ -1,7 +1,7 @@
 import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, statfsSync, symlinkSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { calls } from '../namespaces/index.ts';
+import { calls } from '../system-calls/index.ts';
 
 /** Flags of mount(2) and umount2(2). */
 const flags = { readOnly: 1, remount: 32, bind: 4096, detach: 2, noFollow: 8 };

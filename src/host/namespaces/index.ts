@@ -1,4 +1,3 @@
-export { calls, cloneFlags, NamespaceError, namespaceIdentity } from './calls.ts';
 export {
   createSandboxNamespaces,
   inNetworkNamespace,

@@ -1,6 +1,9 @@
 import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { calls, cloneFlags } from './calls.ts';
+import { calls } from '../system-calls/index.ts';
+
+/** Flags of unshare(2) and setns(2). */
+const cloneFlags = { network: 0x40000000, ipc: 0x08000000, uts: 0x04000000, pid: 0x20000000 } as const;
 
 /** The kinds of namespaces that a pod's containers share. */
 export type SharedNamespace = 'network' | 'ipc' | 'uts' | 'pid';
@@ -82,22 +85,26 @@ export function writeSysctl(name: string, value: string): void {
 }
 
 /**
- * Runs a synchronous function with this thread inside another network namespace. Sockets that it opens stay there;
- * nothing else of this process sees the change. `path` undefined means the namespace that it is in anyway.
+ * Runs a synchronous function with this thread inside another network namespace, and comes back. Sockets that it opens
+ * stay there; nothing else of this process sees the change. Not for asynchronous work: everything else on the thread
+ * would run there too. The namespace is a path (`/run/netns/x`, `/proc/1/ns/net`) or an open descriptor; undefined
+ * means the one that the thread is in anyway.
+ * @throws Error when it cannot be entered
  */
-export function inNetworkNamespace<T>(path: string | undefined, task: () => T): T {
-  return path === undefined ? task() : inNamespace(path, 'network', task);
-}
-
-function inNamespace<T>(path: string, kind: SharedNamespace, task: () => T): T {
-  const own = openSync(`/proc/thread-self/ns/${namespaceFiles[kind]}`, 'r');
-  const other = openSync(path, 'r');
+export function inNetworkNamespace<T>(namespace: string | number | undefined, task: () => T): T {
+  if (namespace === undefined) return task();
+  const own = openSync('/proc/thread-self/ns/net', 'r');
+  let other: number | undefined;
   try {
-    calls.setns(other, cloneFlags[kind]);
-    return task();
+    other = typeof namespace === 'string' ? openSync(namespace, 'r') : namespace;
+    calls.setns(other, cloneFlags.network);
+    try {
+      return task();
+    } finally {
+      calls.setns(own, cloneFlags.network);
+    }
   } finally {
-    calls.setns(own, cloneFlags[kind]);
-    closeSync(other);
+    if (typeof namespace === 'string' && other !== undefined) closeSync(other);
     closeSync(own);
   }
 }

@@ -56,3 +56,13 @@ export function bytesToIp(bytes: Uint8Array): string {
   if (best.start < 0) return hex(words);
   return `${hex(words.slice(0, best.start))}::${hex(words.slice(best.start + best.length))}`;
 }
+
+/** Splits `address/length`. @throws RangeError */
+export function parsePrefix(text: string): { bytes: Buffer; prefixLength: number } {
+  const [address = '', length] = text.split('/');
+  const bytes = ipToBytes(address);
+  const prefixLength = length === undefined ? bytes.length * 8 : Number(length);
+  if (!Number.isInteger(prefixLength) || prefixLength < 0 || prefixLength > bytes.length * 8)
+    throw new RangeError(`${JSON.stringify(text)} is not an address with a prefix length`);
+  return { bytes, prefixLength };
+}

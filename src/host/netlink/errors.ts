@@ -1,11 +1,7 @@
-import { getSystemErrorMap } from 'node:util';
+import { SystemCallError } from '../system-calls/index.ts';
 
 /** What the kernel answered to a netlink request, or what the socket refused. */
-export class NetlinkError extends Error {
-  /** The errno's name (`EEXIST`), or `EINTR_DUMP` for a dump that changed while it was read. */
-  readonly code: string;
-  /** The errno as a positive number; 0 for errors that are not the kernel's. */
-  readonly errno: number;
+export class NetlinkError extends SystemCallError {
   /** What was asked for, in the caller's words. */
   readonly subject: string;
   /** The kernel's own explanation, when it gave one (extended acknowledgement). */
@@ -14,20 +10,12 @@ export class NetlinkError extends Error {
   readonly sequence: number;
 
   constructor(errno: number, subject: string, options: { kernelMessage?: string; sequence?: number } = {}) {
-    const code = errnoName(errno);
-    super(`${subject}: ${code}${options.kernelMessage ? `: ${options.kernelMessage}` : ''}`);
+    super(errno, subject, options.kernelMessage);
     this.name = 'NetlinkError';
-    this.code = code;
-    this.errno = errno;
     this.subject = subject;
     this.kernelMessage = options.kernelMessage ?? '';
     this.sequence = options.sequence ?? 0;
   }
-}
-
-/** The name of an errno: `EEXIST` for 17. */
-export function errnoName(errno: number): string {
-  return getSystemErrorMap().get(-errno)?.[0] ?? `errno ${errno}`;
 }
 
 /** Whether the error is the kernel's answer with this errno name. */

@@ -1,5 +1,5 @@
-export { bytesToIp, ipToBytes, isIPv4, isIPv6 } from './address.ts';
-export { errnoName, isNetlinkError, NetlinkError } from './errors.ts';
+export { bytesToIp, ipToBytes, isIPv4, isIPv6, parsePrefix } from './address.ts';
+export { isNetlinkError, NetlinkError } from './errors.ts';
 export {
   attributeString,
   eachAttribute,
@@ -10,6 +10,20 @@ export {
   readAttributes,
   readMessages,
 } from './message.ts';
-export * from './route.ts';
-export * from './route-constants.ts';
-export { inNamespace, NetlinkSocket, type NetlinkSocketOptions, netlinkProtocol, readError } from './socket.ts';
+export { addAddress, deleteAddress, type LinkAddress, listAddresses } from './route/addresses.ts';
+export * from './route/constants.ts';
+export {
+  changeBridgePort,
+  changeLink,
+  createLink,
+  deleteLink,
+  findLink,
+  type Link,
+  type LinkChange,
+  type LinkStatistics,
+  listLinks,
+  type NewLink,
+  readLink,
+} from './route/links.ts';
+export { addRoute, deleteRoute, listRoutes, type Route } from './route/routes.ts';
+export { NetlinkSocket, type NetlinkSocketOptions, netlinkProtocol, readError } from './socket.ts';

@@ -1,3 +1,5 @@
+import { inNetworkNamespace } from '../namespaces/index.ts';
+import { results } from '../system-calls/index.ts';
 import { NetlinkError } from './errors.ts';
 import {
   attributeString,
@@ -8,10 +10,27 @@ import {
   readAttributes,
   readMessages,
 } from './message.ts';
-import { constant, lastErrno, libc } from './socket-calls.ts';
 
 /** Netlink protocol numbers (linux/netlink.h). */
 export const netlinkProtocol = { route: 0, netfilter: 12, generic: 16 } as const;
+
+/** Numbers of socket(2) and of netlink's socket options (x86-64 and arm64). */
+const constant = {
+  afNetlink: 16,
+  sockRaw: 3,
+  sockCloexec: 0x80000,
+  solSocket: 1,
+  soSndBuf: 7,
+  soRcvBuf: 8,
+  soSndBufForce: 32,
+  soRcvBufForce: 33,
+  solNetlink: 270,
+  netlinkAddMembership: 1,
+  netlinkCapAck: 10,
+  netlinkExtAck: 11,
+  msgDontWait: 0x40,
+} as const;
+const errno = { interrupted: 4, badDescriptor: 9, again: 11, noBuffers: 105 };
 
 /** How a socket is opened. */
 export interface NetlinkSocketOptions {
@@ -44,15 +63,9 @@ export class NetlinkSocket {
 
   /** Opens a socket. @throws NetlinkError */
   constructor(options: NetlinkSocketOptions) {
-    this.#fd = inNamespace(options.namespace, () =>
-      check(
-        libc().socket(
-          constant.afNetlink,
-          constant.sockRaw | constant.sockCloexec,
-          netlinkProtocol[options.protocol],
-        ) as number,
-        'open a netlink socket',
-      ),
+    const type = constant.sockRaw | constant.sockCloexec;
+    this.#fd = inNetworkNamespace(options.namespace, () =>
+      check(results.socket(constant.afNetlink, type, netlinkProtocol[options.protocol]), 'open a netlink socket'),
     );
     try {
       this.#setOption(constant.solNetlink, constant.netlinkExtAck, 1);
@@ -60,10 +73,12 @@ export class NetlinkSocket {
       this.#resize(constant.soRcvBufForce, constant.soRcvBuf, options.receiveBufferBytes ?? 1024 * 1024);
       const address = Buffer.alloc(12);
       address.writeUInt16LE(constant.afNetlink, 0);
-      check(libc().bind(this.#fd, address, address.length), 'bind a netlink socket');
+      check(results.bind(this.#fd, address, address.length), 'bind a netlink socket');
       for (const group of options.groups ?? []) {
-        if (!this.#setOption(constant.solNetlink, constant.netlinkAddMembership, group))
-          throw new NetlinkError(lastErrno(), `join netlink group ${group}`);
+        check(
+          this.#setOption(constant.solNetlink, constant.netlinkAddMembership, group),
+          `join netlink group ${group}`,
+        );
       }
     } catch (error) {
       this.close();
@@ -96,7 +111,7 @@ export class NetlinkSocket {
         return this.#exchange(writer, subject, true);
       } catch (error) {
         if (!(error instanceof DumpInterrupted)) throw error;
-        if (attempt >= 20) throw new NetlinkError(4, `${subject}: it kept changing while it was read`);
+        if (attempt >= 20) throw new NetlinkError(errno.interrupted, `${subject}: it kept changing while it was read`);
       }
     }
   }
@@ -112,8 +127,8 @@ export class NetlinkSocket {
     this.#send(writer, subject);
     for (;;) {
       const datagram = this.#receive();
-      if (datagram === undefined) throw new NetlinkError(11, `${subject}: the kernel gave no answer`);
-      if (datagram === 'overrun') throw new NetlinkError(105, subject);
+      if (datagram === undefined) throw new NetlinkError(errno.again, `${subject}: the kernel gave no answer`);
+      if (datagram === 'overrun') throw new NetlinkError(errno.noBuffers, subject);
       for (const message of readMessages(datagram)) {
         if (message.sequence !== writer.sequence) continue;
         if (message.type === messageType.done) return;
@@ -154,7 +169,7 @@ export class NetlinkSocket {
   /** Closes it; more than once does no harm. */
   close(): void {
     if (this.#fd < 0) return;
-    libc().close(this.#fd);
+    results.close(this.#fd);
     this.#fd = -1;
   }
   [Symbol.dispose](): void {
@@ -168,8 +183,8 @@ export class NetlinkSocket {
     let interrupted = false;
     for (;;) {
       const datagram = this.#receive();
-      if (datagram === undefined) throw new NetlinkError(11, `${subject}: the kernel gave no answer`);
-      if (datagram === 'overrun') throw new NetlinkError(105, subject);
+      if (datagram === undefined) throw new NetlinkError(errno.again, `${subject}: the kernel gave no answer`);
+      if (datagram === 'overrun') throw new NetlinkError(errno.noBuffers, subject);
       for (const message of readMessages(datagram)) {
         if (message.sequence !== sequence) continue;
         if (dump && message.flags & 0x10) interrupted = true;
@@ -188,7 +203,7 @@ export class NetlinkSocket {
   }
 
   #send(writer: MessageWriter, subject: string): void {
-    if (this.#fd < 0) throw new NetlinkError(9, subject);
+    if (this.#fd < 0) throw new NetlinkError(errno.badDescriptor, subject);
     this.drain();
     const bytes = writer.finish();
     this.#sequence = (writer.sequence + 1) % 0x7fffffff || 1;
@@ -196,26 +211,25 @@ export class NetlinkSocket {
       this.#sendBufferBytes = bytes.length * 2;
       this.#resize(constant.soSndBufForce, constant.soSndBuf, this.#sendBufferBytes);
     }
-    if (libc().send(this.#fd, bytes, bytes.length, 0) < 0) throw new NetlinkError(lastErrno(), subject);
+    check(results.send(this.#fd, bytes, bytes.length, 0), subject);
   }
 
   #receive(): Buffer | 'overrun' | undefined {
-    const length = libc().recv(this.#fd, receiveBuffer, receiveBuffer.length, constant.msgDontWait) as number;
+    const length = results.recv(this.#fd, receiveBuffer, receiveBuffer.length, constant.msgDontWait);
     if (length >= 0) return Buffer.from(receiveBuffer.subarray(0, length));
-    const errno = lastErrno();
-    if (errno === 11) return undefined;
-    if (errno === 4) return this.#receive();
-    if (errno === 105) return 'overrun';
-    throw new NetlinkError(errno, 'read from a netlink socket');
+    if (-length === errno.again) return undefined;
+    if (-length === errno.interrupted) return this.#receive();
+    if (-length === errno.noBuffers) return 'overrun';
+    throw new NetlinkError(-length, 'read from a netlink socket');
   }
 
-  #setOption(level: number, option: number, value: number): boolean {
+  #setOption(level: number, option: number, value: number): number {
     const bytes = Buffer.alloc(4);
     bytes.writeInt32LE(value);
-    return libc().setsockopt(this.#fd, level, option, bytes, 4) === 0;
+    return results.setsockopt(this.#fd, level, option, bytes, 4);
   }
   #resize(force: number, plain: number, bytes: number): void {
-    if (!this.#setOption(constant.solSocket, force, Math.max(bytes, longestMessage)))
+    if (this.#setOption(constant.solSocket, force, Math.max(bytes, longestMessage)) < 0)
       this.#setOption(constant.solSocket, plain, bytes);
   }
 }
@@ -226,44 +240,17 @@ class DumpInterrupted extends Error {}
 /** The error that a message of type `error` carries; undefined for an acknowledgement. */
 export function readError(message: NetlinkMessage, subject: string): NetlinkError | undefined {
   const { payload, flags } = message;
-  const errno = -payload.readInt32LE(0);
-  if (errno === 0) return undefined;
+  const number = -payload.readInt32LE(0);
+  if (number === 0) return undefined;
   let kernelMessage = '';
   if (flags & messageFlag.acknowledgeAttributes) {
     const request = flags & messageFlag.capped ? 16 : payload.readUInt32LE(4);
     kernelMessage = attributeString(readAttributes(payload, 4 + request).get(1));
   }
-  return new NetlinkError(errno, subject, { kernelMessage, sequence: message.sequence });
-}
-
-/**
- * Runs a synchronous function with this thread in another network namespace, and comes back. A socket opened inside
- * stays in that namespace. Not for asynchronous work: everything else on the thread would run there too.
- * @throws NetlinkError when the namespace cannot be entered
- */
-export function inNamespace<T>(namespace: string | number | undefined, work: () => T): T {
-  if (namespace === undefined) return work();
-  const { open, setns, close } = libc();
-  const home = check(open('/proc/thread-self/ns/net', constant.oRdonlyCloexec), 'open the own network namespace');
-  let target = -1;
-  try {
-    target =
-      typeof namespace === 'number'
-        ? namespace
-        : check(open(namespace, constant.oRdonlyCloexec), `open the network namespace ${namespace}`);
-    check(setns(target, constant.cloneNewNet), `enter the network namespace ${namespace}`);
-    try {
-      return work();
-    } finally {
-      check(setns(home, constant.cloneNewNet), 'return to the own network namespace');
-    }
-  } finally {
-    if (typeof namespace === 'string' && target >= 0) close(target);
-    close(home);
-  }
+  return new NetlinkError(number, subject, { kernelMessage, sequence: message.sequence });
 }
 
 function check(result: number, subject: string): number {
-  if (result < 0) throw new NetlinkError(lastErrno(), subject);
+  if (result < 0) throw new NetlinkError(-result, subject);
   return result;
 }

@@ -1,5 +1,6 @@
 import { Socket } from 'node:net';
-import { calls, inNetworkNamespace } from '../namespaces/index.ts';
+import { inNetworkNamespace } from '../namespaces/index.ts';
+import { calls } from '../system-calls/index.ts';
 
 const [ipv4, ipv6, stream, closeOnExec] = [2, 10, 1, 0o2000000];
 const [socketLevel, sendTimeout] = [1, 21];

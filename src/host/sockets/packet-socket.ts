@@ -1,7 +1,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
-import { calls } from '../namespaces/index.ts';
+import { calls } from '../system-calls/index.ts';
 
 const [unixFamily, packetType, closeOnExec] = [1, 5, 0o2000000];
 
@@ -10,7 +10,7 @@ const [unixFamily, packetType, closeOnExec] = [1, 5, 0o2000000];
  * flowing (packets that wait in a paused stream stay apart only while they are read one by one).
  *
  * Node has no door for such a socket; a pipe handle, given its descriptor, reads and writes it as it should.
- * @throws NamespaceError with the code of the system call (`ENOENT`, `ECONNREFUSED`)
+ * @throws SystemCallError with the code of the system call (`ENOENT`, `ECONNREFUSED`)
  */
 export function connectPacketSocket(path: string): Socket {
   const fd = calls.socket(unixFamily, packetType | closeOnExec, 0);

@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { ReadStream, WriteStream } from 'node:tty';
-import { calls } from '../namespaces/index.ts';
+import { calls } from '../system-calls/index.ts';
 
 const [getNumber, setLock, setSize] = [0x80045430, 0x40045431, 0x5414];
 

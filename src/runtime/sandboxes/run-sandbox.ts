@@ -2,8 +2,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ContainerEventType, NamespaceMode, type PodSandboxConfig } from '../../api/cri/index.ts';
 import { faultPoint, UndoStack } from '../../async/index.ts';
-import { RouteSocket, setLinkUp } from '../../host/links/index.ts';
 import { createSandboxNamespaces } from '../../host/namespaces/index.ts';
+import { changeLink, NetlinkSocket } from '../../host/netlink/index.ts';
 import { cgroupLimits } from '../containers/spec/resources.ts';
 import { ociRuntimeOf, type RuntimeContext } from '../context.ts';
 import { invalid, notFound, RuntimeError, stepFailed } from '../errors.ts';
@@ -103,9 +103,9 @@ function makeNamespaces(directory: string, record: SandboxRecord): void {
       sysctls: sandboxSysctls(record),
     });
     if (record.namespaces.network) {
-      using socket = new RouteSocket(record.namespaces.network);
+      using socket = new NetlinkSocket({ protocol: 'route', namespace: record.namespaces.network });
       const loopback = 1;
-      socket.request([setLinkUp(loopback)]);
+      changeLink(socket, loopback, { up: true });
     }
   } catch (cause) {
     throw stepFailed('cannot make the namespaces of the sandbox', cause);

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { DNSConfig } from '../../api/cri/index.ts';
-import { calls } from '../../host/namespaces/index.ts';
+import { calls } from '../../host/system-calls/index.ts';
 import type { SandboxMounts } from '../containers/spec/mounts.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
 import { hostResolvConf } from './host-resolv-conf.ts';

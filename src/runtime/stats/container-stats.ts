@@ -6,7 +6,7 @@ import {
   LinuxPodSandboxStatsSchema,
 } from '../../api/cri/index.ts';
 import type { CgroupUsage, Pressure } from '../../host/cgroups/index.ts';
-import { type Link, listLinks, RouteSocket } from '../../host/links/index.ts';
+import { type Link, listLinks, NetlinkSocket } from '../../host/netlink/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { toNanoseconds } from '../identifiers.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
@@ -154,8 +154,8 @@ export async function sandboxStatsOf(
 export function sandboxLinks(record: SandboxRecord): Link[] {
   if (!record.namespaces.network) return [];
   try {
-    using socket = new RouteSocket(record.namespaces.network);
-    return listLinks(socket).filter(({ name }) => name !== 'lo');
+    using socket = new NetlinkSocket({ protocol: 'route', namespace: record.namespaces.network });
+    return listLinks(socket).filter(({ loopback }) => !loopback);
   } catch {
     return [];
   }

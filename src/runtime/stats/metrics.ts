@@ -1,7 +1,7 @@
 import { readdir, readlink, statfs } from 'node:fs/promises';
 import { type Metric, MetricType } from '../../api/cri/index.ts';
 import type { CgroupUsage } from '../../host/cgroups/index.ts';
-import type { Link } from '../../host/links/index.ts';
+import type { Link } from '../../host/netlink/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { toNanoseconds } from '../identifiers.ts';
 import type { ContainerRecord } from '../store/container-record.ts';

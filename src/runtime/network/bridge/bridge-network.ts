@@ -4,15 +4,15 @@ import { faultPoint } from '../../../async/index.ts';
 import {
   addAddress,
   addRoute,
-  addressBytes,
-  createBridge,
-  createVethPair,
+  changeLink,
+  createLink,
   deleteLink,
-  getLink,
+  findLink,
+  ipToBytes,
+  isNetlinkError,
   listLinks,
-  RouteSocket,
-  setLinkUp,
-} from '../../../host/links/index.ts';
+  NetlinkSocket,
+} from '../../../host/netlink/index.ts';
 import type { Logger } from '../../../log/index.ts';
 import { stepFailed } from '../../errors.ts';
 import type { PodAttachment, PodNetwork, PodNetworkRequest } from '../pod-network.ts';
@@ -90,8 +90,8 @@ export class BridgeNetwork implements PodNetwork {
   }
 
   async detach({ sandboxId, attachment }: PodNetworkRequest): Promise<void> {
-    using socket = new RouteSocket();
-    socket.request([deleteLink(linkName(sandboxId))]);
+    using socket = new NetlinkSocket({ protocol: 'route' });
+    deleteLink(socket, linkName(sandboxId));
     await faultPoint('bridge-detach:link');
     await this.#rules.setPorts(sandboxId, '', []);
     await faultPoint('bridge-detach:ports');
@@ -102,19 +102,19 @@ export class BridgeNetwork implements PodNetwork {
     this.#adopted = known.flatMap(({ attachment }) => attachment?.ips ?? []);
     for (const address of this.#adopted) this.#pool?.adopt(address);
     this.#rules.adopt(known.filter(({ attachment }) => attachment?.kind === 'bridge'));
-    using socket = new RouteSocket();
-    const bridge = getLink(socket, this.#options.name);
+    using socket = new NetlinkSocket({ protocol: 'route' });
+    const bridge = findLink(socket, this.#options.name);
     if (!bridge) return;
     const wanted = new Set(known.map(({ sandboxId }) => linkName(sandboxId)));
     const stray = listLinks(socket).filter(({ master, name }) => master === bridge.index && !wanted.has(name));
     if (stray.length > 0) this.#options.log.info('links of forgotten sandboxes removed', { count: stray.length });
-    for (const { name } of stray) socket.request([deleteLink(name)]);
+    for (const { name } of stray) deleteLink(socket, name);
     await this.#rules.apply();
   }
 
   async remove(): Promise<void> {
-    using socket = new RouteSocket();
-    socket.request([deleteLink(this.#options.name)]);
+    using socket = new NetlinkSocket({ protocol: 'route' });
+    deleteLink(socket, this.#options.name);
     this.#bridgeIndex = 0;
     await this.#rules.remove();
   }
@@ -127,41 +127,47 @@ export class BridgeNetwork implements PodNetwork {
   #link({ sandboxId, namespacePath }: PodNetworkRequest, address: string, gateway: string): void {
     const name = linkName(sandboxId);
     const { mtu } = this.#options;
-    using host = new RouteSocket();
-    const peerNamespaceFd = openSync(namespacePath, 'r');
+    using host = new NetlinkSocket({ protocol: 'route' });
+    const namespaceFd = openSync(namespacePath, 'r');
     try {
-      host.request([createVethPair({ name, master: this.#bridgeIndex, mtu, peerName: podLink, peerNamespaceFd })]);
+      const peer = { name: podLink, mtu, namespaceFd };
+      createLink(host, { kind: 'veth', name, master: this.#bridgeIndex, mtu, up: true, peer });
     } finally {
-      closeSync(peerNamespaceFd);
+      closeSync(namespaceFd);
     }
-    using pod = new RouteSocket(namespacePath);
-    const index = getLink(pod, podLink)!.index;
-    pod.request([
-      addAddress(index, address, 32),
-      setLinkUp(index),
-      addRoute({ index, destination: gateway }),
-      addRoute({ index, gateway }),
-    ]);
+    using pod = new NetlinkSocket({ protocol: 'route', namespace: namespacePath });
+    const index = findLink(pod, podLink)!.index;
+    addAddress(pod, index, `${address}/32`);
+    changeLink(pod, index, { up: true });
+    addRoute(pod, { link: index, destination: `${gateway}/32` });
+    addRoute(pod, { link: index, gateway });
   }
 
   async #ensureBridge(): Promise<void> {
     const pool = this.#pool;
     if (!pool) throw new Error('no range of pod addresses is set yet');
-    using socket = new RouteSocket();
-    const existing = getLink(socket, this.#options.name);
+    using socket = new NetlinkSocket({ protocol: 'route' });
+    const existing = findLink(socket, this.#options.name);
     if (existing?.up && existing.index === this.#bridgeIndex) return;
-    const hardware = Buffer.concat([Buffer.from([0x02, 0x42]), addressBytes(pool.gateway)]);
+    const hardware = Buffer.concat([Buffer.from([0x02, 0x42]), ipToBytes(pool.gateway)]);
     const address = hardware.toString('hex').match(/../g)!.join(':');
-    socket.request([createBridge(this.#options.name, address, this.#options.mtu)]);
-    const { index } = getLink(socket, this.#options.name)!;
-    socket.request([addAddress(index, pool.gateway, pool.prefixLength), setLinkUp(index)]);
+    const { name, mtu } = this.#options;
+    try {
+      // A hardware address of its own, so that it does not change with its ports.
+      createLink(socket, { kind: 'bridge', name, mtu, address, up: true });
+    } catch (error) {
+      if (!isNetlinkError(error, 'EEXIST')) throw error;
+    }
+    const { index } = findLink(socket, name)!;
+    addAddress(socket, index, `${pool.gateway}/${pool.prefixLength}`, { replace: true });
+    changeLink(socket, index, { up: true });
     const settings: [string, string][] = [
       ['ip_forward', '1'],
       // Packets between pods leave by the link on which they came; the kernel would tell the pods of a shorter way.
       ['conf/all/send_redirects', '0'],
-      [`conf/${this.#options.name}/send_redirects`, '0'],
+      [`conf/${name}/send_redirects`, '0'],
     ];
-    for (const [name, value] of settings) await writeFile(`/proc/sys/net/ipv4/${name}`, value);
+    for (const [key, value] of settings) await writeFile(`/proc/sys/net/ipv4/${key}`, value);
     this.#rules.setRange(this.#cidr);
     await this.#rules.apply();
     this.#bridgeIndex = index;
