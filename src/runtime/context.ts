@@ -8,7 +8,7 @@ import type { EventHub } from './events/event-hub.ts';
 import type { ImageStore } from './images/index.ts';
 import type { BridgeNetwork } from './network/bridge/bridge-network.ts';
 import type { PodNetwork } from './network/pod-network.ts';
-import type { ResolvedSettings } from './settings.ts';
+import type { ResolvedSettings } from './settings/index.ts';
 import type { Snapshots } from './snapshots/index.ts';
 import type { Store } from './store/store.ts';
 import type { StreamingServer } from './streaming/streaming-server.ts';

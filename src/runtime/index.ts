@@ -1,3 +1,3 @@
 export type { ImageStore, RegistryAuth, RegistryConfig } from './images/index.ts';
 export { type Runtime, startRuntime } from './runtime.ts';
-export type { OciRuntimeSettings, RuntimeSettings } from './settings.ts';
+export type { OciRuntimeSettings, RuntimeSettings } from './settings/index.ts';

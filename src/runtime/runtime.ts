@@ -19,7 +19,7 @@ import { type ImageStore, openImageStore } from './images/index.ts';
 import { BridgeNetwork } from './network/bridge/bridge-network.ts';
 import { selectNetwork } from './network/select-network.ts';
 import { removeSandbox } from './sandboxes/stop-sandbox.ts';
-import { type RuntimeSettings, resolveSettings } from './settings.ts';
+import { type RuntimeSettings, resolveSettings } from './settings/index.ts';
 import { openSnapshots } from './snapshots/index.ts';
 import { openStore } from './store/store.ts';
 import { serveStream } from './streaming/serve-stream.ts';

@@ -1,6 +1,6 @@
 import type { Clock } from '../../async/index.ts';
 import type { Logger } from '../../log/index.ts';
-import type { ResolvedSettings } from '../settings.ts';
+import type { ResolvedSettings } from '../settings/index.ts';
 import type { BridgeNetwork } from './bridge/bridge-network.ts';
 import { CniNetwork } from './cni/cni-network.ts';
 import type { PodNetwork } from './pod-network.ts';

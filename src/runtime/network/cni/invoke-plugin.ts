@@ -1,7 +1,7 @@
 import type { Clock } from '../../../async/index.ts';
 import { runProgram } from '../../../host/exec/index.ts';
 import { RuntimeError } from '../../errors.ts';
-import { findProgram } from '../../settings.ts';
+import { findProgram } from '../../settings/index.ts';
 
 /** How a plugin is called. */
 export interface PluginCall {
