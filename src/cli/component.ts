@@ -1,4 +1,4 @@
-import { type ComponentName, describeFlags, loadComponent, parseFlags, runAlone } from '../node/index.ts';
+import { type ComponentName, describeFlags, loadComponent, parseFlags, runAction, runAlone } from '../node/index.ts';
 
 /** Runs one component in the foreground until a signal (or its supervisor) ends it. */
 export async function runComponent(name: string, summary: string, argv: string[]): Promise<number> {
@@ -7,7 +7,10 @@ export async function runComponent(name: string, summary: string, argv: string[]
     console.log(`Usage: deckhand ${name} [OPTIONS]\n\n${module.summary || summary}\n\n${describeFlags(module.flags)}`);
     return 0;
   }
-  const supervised = argv[0] === '--supervised';
+  const action = argv[0] ?? '';
+  if (Object.hasOwn(module.actions ?? {}, action))
+    return runAction(module, action, parseFlags(module.flags, argv.slice(1)).values);
+  const supervised = action === '--supervised';
   const { values } = parseFlags(module.flags, supervised ? argv.slice(1) : argv);
   return runAlone(module, values, supervised);
 }

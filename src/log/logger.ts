@@ -19,10 +19,16 @@ export interface Logger {
 
 const order: Record<Level, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 
-/** Makes a logger for one component; lines below the level are dropped. */
-export function createLogger(component: string, sink: LogSink, level: Level = 'info', base: Fields = {}): Logger {
+/** Makes a logger for one component; lines below the level, as it is at the time, are dropped. */
+export function createLogger(
+  component: string,
+  sink: LogSink,
+  level: Level | (() => Level) = 'info',
+  base: Fields = {},
+): Logger {
+  const least = typeof level === 'function' ? level : () => level;
   const write = (at: Level) => (message: string, fields?: Fields) => {
-    if (order[at] >= order[level]) sink(at, component, message, fields ? { ...base, ...fields } : base);
+    if (order[at] >= order[least()]) sink(at, component, message, fields ? { ...base, ...fields } : base);
   };
   return {
     debug: write('debug'),

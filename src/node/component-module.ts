@@ -1,5 +1,5 @@
 import type { Clock, Component } from '../async/index.ts';
-import type { Logger } from '../log/index.ts';
+import type { Level, Logger } from '../log/index.ts';
 import type { Flags, FlagValues } from './flags.ts';
 
 /** The components of a node, in the order in which they start. */
@@ -15,6 +15,14 @@ export type Place = 'process' | 'thread' | 'inline';
 export interface ComponentContext {
   log: Logger;
   clock: Clock;
+  /** Changes the level of `log`; missing where several components share it. */
+  setLogLevel?(level: Level): void;
+}
+
+/** A component that can read its configuration again. */
+export interface Reloadable extends Component {
+  /** Takes over what may change while it runs; the old configuration stays when the new one is wrong. */
+  reload?(): Promise<unknown>;
 }
 
 /** A component as a command: its options and how it starts. One file each in components/. */
@@ -25,7 +33,9 @@ export interface ComponentModule<F extends Flags = Flags> {
   flags: F;
   /** Does what the options ask for once (a clean-up) and gives true, or gives false and start() is called. */
   once?(values: FlagValues<F>, context: ComponentContext): Promise<boolean>;
-  start(values: FlagValues<F>, context: ComponentContext): Promise<Component> | Component;
+  start(values: FlagValues<F>, context: ComponentContext): Promise<Reloadable> | Reloadable;
+  /** What else the command does, as `deckhand <name> <action> [OPTIONS]`: gives the exit status. */
+  actions?: Record<string, (values: FlagValues<F>, context: ComponentContext) => Promise<number>>;
 }
 
 /** Keeps the types of a module's flags and of its values together. */

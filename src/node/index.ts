@@ -14,7 +14,7 @@ export { type ComponentModule, type ComponentName, componentNames } from './comp
 export { startDetached } from './detach.ts';
 export { describeFlags, type Flags, type FlagValues, parseFlags, UsageError } from './flags.ts';
 export { loadComponent } from './load-component.ts';
-export { runAlone } from './run-alone.ts';
+export { runAction, runAlone } from './run-alone.ts';
 export { setUp } from './setup.ts';
 export { dataDirFlag, readUpOptions, upFlags } from './up-options.ts';
 export type { DownOutcome, ImportedImage, Instance, ListedImage, StatusReport, UpEvents, UpOptions };

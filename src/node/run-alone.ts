@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
 import { systemClock } from '../async/index.ts';
-import { createLogger, textSink } from '../log/index.ts';
-import type { ComponentModule } from './component-module.ts';
+import { createLogger, type Level, textSink } from '../log/index.ts';
+import type { ComponentContext, ComponentModule } from './component-module.ts';
 import { readLogLevel } from './flags.ts';
 import { messages } from './launch.ts';
 
@@ -14,13 +14,8 @@ export async function runAlone(
   values: Record<string, unknown>,
   supervised: boolean,
 ): Promise<number> {
-  const level = readLogLevel(String(values['v'] ?? 2)) >= 4 ? 'debug' : 'info';
-  const log = createLogger(
-    module.name,
-    textSink((line) => process.stderr.write(line), systemClock.now),
-    level,
-  );
-  if (await module.once?.(values as never, { log, clock: systemClock })) return 0;
+  const context = makeContext(module.name, values);
+  if (await module.once?.(values as never, context)) return 0;
   const asked = new Promise<{ remove: boolean }>((resolve) => {
     process.on('SIGINT', () => resolve({ remove: false }));
     process.on('SIGTERM', () => resolve({ remove: false }));
@@ -29,7 +24,13 @@ export async function runAlone(
     lines.on('line', (line) => resolve({ remove: line === messages.remove }));
     lines.on('close', () => resolve({ remove: false }));
   });
-  const component = await module.start(values as never, { log, clock: systemClock });
+  const component = await module.start(values as never, context);
+  if (component.reload)
+    process.on('SIGHUP', () =>
+      component.reload!().catch((error: unknown) =>
+        context.log.error('the configuration cannot be read again; what was in effect stays', { error }),
+      ),
+    );
   // One that waits for another component, which may never come, can be stopped too.
   const served = component.ready.then(() => 'ready' as const);
   if ((await Promise.race([served, asked])) === 'ready')
@@ -38,4 +39,29 @@ export async function runAlone(
   const { remove } = await asked;
   await component.stop({ remove });
   return 0;
+}
+
+/** Runs one of a component's actions. Gives the exit status. */
+export async function runAction(
+  module: ComponentModule<any>,
+  action: string,
+  values: Record<string, unknown>,
+): Promise<number> {
+  return module.actions![action]!(values as never, makeContext(module.name, values));
+}
+
+function makeContext(name: string, values: Record<string, unknown>): ComponentContext {
+  let level: Level = readLogLevel(String(values['v'] ?? 2)) >= 4 ? 'debug' : 'info';
+  const log = createLogger(
+    name,
+    textSink((line) => process.stderr.write(line), systemClock.now),
+    () => level,
+  );
+  return {
+    log,
+    clock: systemClock,
+    setLogLevel: (to) => {
+      level = to;
+    },
+  };
 }

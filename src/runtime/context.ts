@@ -1,6 +1,8 @@
+import type { ContainerConfig, PodSandboxConfig } from '../api/cri/index.ts';
 import type { Clock, SerialRunner } from '../async/index.ts';
 import type { CgroupTree } from '../host/cgroups/index.ts';
 import type { Logger } from '../log/index.ts';
+import type { CallLog, Flights } from './calls/index.ts';
 import type { ContainerExit } from './containers/exits.ts';
 import type { OciRuntime } from './containers/oci-runtime.ts';
 import type { StatePaths } from './containers/paths.ts';
@@ -43,8 +45,13 @@ export interface RuntimeContext {
   kernel: Kernel;
   /** One change at a time per sandbox and per container. */
   serial: SerialRunner;
-  /** Calls in flight by the name of what they make: a second caller joins the first. */
-  inFlight: Map<string, Promise<string>>;
+  /** What goes on, and for how long. */
+  calls: CallLog;
+  /** What is being made: a second caller joins the first. */
+  flights: {
+    sandboxes: Flights<{ config: PodSandboxConfig; handler: string }>;
+    containers: Flights<ContainerConfig>;
+  };
   /** Resolvers of those who wait for a container to end. */
   exitWaiters: Map<string, Set<() => void>>;
   readExit(id: string): Promise<ContainerExit | undefined>;

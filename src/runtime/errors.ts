@@ -13,6 +13,16 @@ export function invalid(message: string): RuntimeError {
   return new RuntimeError('INVALID_ARGUMENT', message);
 }
 
+/** Something that is there, but not as the call needs it: not running, still running. */
+export function notInState(message: string): RuntimeError {
+  return new RuntimeError('FAILED_PRECONDITION', message);
+}
+
+/** A name that something else has. */
+export function nameTaken(kind: 'sandbox' | 'container', name: string, owner: string): RuntimeError {
+  return new RuntimeError('ALREADY_EXISTS', `failed to reserve ${kind} name "${name}": it is reserved for "${owner}"`);
+}
+
 /** A failed step of a call: keeps the code of the cause, if it has one, and says which step it was. */
 export function stepFailed(step: string, cause: unknown): RuntimeError {
   const code: GrpcCode = cause instanceof GrpcError ? cause.code : 'UNKNOWN';

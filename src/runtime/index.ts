@@ -1,3 +1,17 @@
+export { type CheckFinding, checkRuntime } from './check.ts';
 export type { ImageStore, RegistryAuth, RegistryConfig } from './images/index.ts';
 export { type Runtime, startRuntime } from './runtime.ts';
-export type { OciRuntimeSettings, RuntimeSettings } from './settings/index.ts';
+export {
+  ConfigurationError,
+  type FileSettings,
+  fileName,
+  type OciRuntimeSettings,
+  printSettings,
+  type RuntimeSettings,
+  readFlagValue,
+  readSettings,
+  resolveSettings,
+  type Setting,
+  SettingProblem,
+  settingTable,
+} from './settings/index.ts';

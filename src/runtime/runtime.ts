@@ -1,12 +1,17 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { equals } from '@bufbuild/protobuf';
+import { ContainerConfigSchema, PodSandboxConfigSchema } from '../api/cri/index.ts';
 import { type Clock, type Component, SerialRunner, type StopOptions } from '../async/index.ts';
 import { openCgroups } from '../host/cgroups/index.ts';
 import { mayLowerOomScore, ownOomScoreAdj } from '../host/exec/index.ts';
+import type { FileLock } from '../host/files/index.ts';
 import type { Logger } from '../log/index.ts';
-import { type GrpcServer, serveGrpc } from '../wire/grpc/index.ts';
+import { type GrpcServer, refuseServed, serveGrpc } from '../wire/grpc/index.ts';
+import type { HttpServer } from '../wire/http/index.ts';
 import { adopt } from './adopt.ts';
+import { CallLog, Flights } from './calls/index.ts';
 import { noteExit, noteLostExits } from './containers/exited.ts';
 import { ExitWatcher } from './containers/exits.ts';
 import { OciRuntime } from './containers/oci-runtime.ts';
@@ -15,11 +20,14 @@ import { availableCapabilities } from './containers/spec/capabilities.ts';
 import type { Kernel, RuntimeContext } from './context.ts';
 import { criServices } from './cri/services.ts';
 import { EventHub } from './events/event-hub.ts';
+import { toNanoseconds } from './identifiers.ts';
 import { type ImageStore, openImageStore } from './images/index.ts';
+import { lockDirectories } from './lock-directories.ts';
+import { serveMetrics } from './metrics-server.ts';
 import { BridgeNetwork } from './network/bridge/bridge-network.ts';
 import { selectNetwork } from './network/select-network.ts';
 import { removeSandbox } from './sandboxes/stop-sandbox.ts';
-import { type RuntimeSettings, resolveSettings } from './settings/index.ts';
+import { changedSettings, type RuntimeSettings, resolveSettings } from './settings/index.ts';
 import { openSnapshots } from './snapshots/index.ts';
 import { openStore } from './store/store.ts';
 import { serveStream } from './streaming/serve-stream.ts';
@@ -29,6 +37,8 @@ import { StreamingServer } from './streaming/streaming-server.ts';
 export interface Runtime extends Component {
   /** The images of this runtime, for imports; available when ready. */
   images(): ImageStore;
+  /** Takes over what may change while it runs (see settings/table.ts), and names what changed. */
+  reload(settings: RuntimeSettings): { applied: string[]; needRestart: string[] };
 }
 
 /**
@@ -39,13 +49,20 @@ export function startRuntime(settings: RuntimeSettings, options: { log: Logger; 
   const runtime = new RunningRuntime(options.log);
   const ready = runtime.start(settings, options.clock);
   ready.catch(() => {});
-  return { ready, stop: (stop) => runtime.stop(stop), images: () => runtime.context!.images };
+  return {
+    ready,
+    stop: (stop) => runtime.stop(stop),
+    images: () => runtime.context!.images,
+    reload: (to) => runtime.reload(to),
+  };
 }
 
 class RunningRuntime {
   readonly #log: Logger;
   #server: GrpcServer | undefined;
   #exits: ExitWatcher | undefined;
+  #metrics: HttpServer | undefined;
+  #lock: FileLock | undefined;
   #starting: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
   context: RuntimeContext | undefined;
@@ -55,7 +72,10 @@ class RunningRuntime {
   }
 
   start(settings: RuntimeSettings, clock: Clock): Promise<void> {
-    this.#starting = this.#start(settings, clock);
+    this.#starting = this.#start(settings, clock).catch((cause: unknown) => {
+      this.#lock?.release();
+      throw cause;
+    });
     return this.#starting;
   }
 
@@ -65,6 +85,8 @@ class RunningRuntime {
     for (const path of [settings.root, settings.state, paths.bundles, paths.sandboxes, paths.exits, paths.ociRoot])
       await mkdir(path, { recursive: true, mode: 0o711 });
     await mkdir(dirname(settings.listen), { recursive: true });
+    await refuseServed(settings.listen);
+    this.#lock = lockDirectories({ root: settings.root, state: settings.state });
     const exits = new ExitWatcher({
       directory: paths.exits,
       clock,
@@ -78,7 +100,10 @@ class RunningRuntime {
     await adopt(context);
     await exits.start();
     await context.streaming.listen(settings.streamingAddress, settings.streamingPort);
+    if (settings.metricsAddress) this.#metrics = await serveMetrics(context, settings.metricsAddress);
     this.#server = await serveGrpc(settings.listen, criServices(context), {
+      mode: Number.parseInt(settings.socketMode, 8),
+      ...(settings.socketGroup === undefined ? {} : { group: settings.socketGroup }),
       onError: (method, error) => this.#log.debug('call failed', { method, code: error.code, error }),
     });
     const [sandboxes, containers] = [context.store.sandboxes.list(), context.store.containers.list()];
@@ -97,6 +122,7 @@ class RunningRuntime {
   async #stop({ remove }: StopOptions): Promise<void> {
     await this.#starting.catch(() => {});
     await this.#server?.close();
+    await this.#metrics?.close();
     const { context } = this;
     if (context && remove) {
       await Promise.all(context.store.sandboxes.list().map((sandbox) => removeSandbox(context, sandbox)));
@@ -106,6 +132,17 @@ class RunningRuntime {
     }
     this.#exits?.stop();
     await context?.streaming.close();
+    this.#lock?.release();
+  }
+
+  reload(given: RuntimeSettings): { applied: string[]; needRestart: string[] } {
+    const { settings } = this.context!;
+    const next = resolveSettings(given);
+    const changed = changedSettings(settings, next);
+    const names = (live: boolean) => changed.filter((one) => one.live === live).map(({ name }) => name);
+    // Whoever uses a live setting reads it when it uses it.
+    for (const name of names(true)) Object.assign(settings, { [name]: next[name] });
+    return { applied: names(true), needRestart: names(false) };
   }
 
   #failed(what: string, error: unknown): void {
@@ -126,7 +163,7 @@ async function makeContext(options: {
     openStore(settings.root, log),
     openImageStore({
       root: join(settings.root, 'images'),
-      registries: settings.registries,
+      registries: () => settings.registries,
       maxParallelLayers: settings.maxParallelLayers,
       layersInUse: () => rootfs.layersInUse(),
       log,
@@ -149,7 +186,7 @@ async function makeContext(options: {
     ociRuntimes: new Map(
       settings.runtimes.map(({ name, path }) => [name, new OciRuntime({ name, path, root: paths.ociRoot, clock })]),
     ),
-    events: new EventHub(),
+    events: new EventHub({}, toNanoseconds(clock.now())),
     streaming: new StreamingServer({
       clock,
       handler: (stream, connection) => serveStream(context, stream, connection),
@@ -157,12 +194,23 @@ async function makeContext(options: {
     }),
     kernel: probeKernel(),
     serial: new SerialRunner(),
-    inFlight: new Map(),
+    calls: new CallLog(clock),
+    flights: makeFlights(),
     exitWaiters: new Map(),
     readExit: (id) => exits.read(id),
     forgetExit: (id) => exits.forget(id),
   };
   return context;
+}
+
+function makeFlights(): RuntimeContext['flights'] {
+  return {
+    sandboxes: new Flights(
+      'sandbox',
+      (left, right) => left.handler === right.handler && equals(PodSandboxConfigSchema, left.config, right.config),
+    ),
+    containers: new Flights('container', (left, right) => equals(ContainerConfigSchema, left, right)),
+  };
 }
 
 function probeKernel(): Kernel {

@@ -1,1 +1,2 @@
+export { type FileLock, LockTakenError, lockFile } from './file-lock.ts';
 export { fileTypes, makeSpecialFile, setExtendedAttribute, syncFileSystem } from './special-files.ts';

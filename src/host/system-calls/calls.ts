@@ -32,6 +32,7 @@ export const results = {
   ioctl: declare<[fd: number, request: number, argument: Bytes]>(
     'int ioctl(int fd, unsigned long request, _Inout_ void *argument)',
   ),
+  flock: declare<[fd: number, operation: number]>('int flock(int fd, int operation)'),
   // Sockets.
   socket: declare<[domain: number, type: number, protocol: number]>('int socket(int domain, int type, int protocol)'),
   bind: declare<[fd: number, address: Bytes, length: number]>(

@@ -2,8 +2,9 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ContainerConfig, ContainerEventType, NamespaceMode, Signal } from '../../api/cri/index.ts';
 import { faultPoint, UndoStack } from '../../async/index.ts';
+import { stage } from '../calls/index.ts';
 import type { RuntimeContext } from '../context.ts';
-import { invalid, RuntimeError, stepFailed } from '../errors.ts';
+import { invalid, nameTaken, notInState, stepFailed } from '../errors.ts';
 import { newId, toNanoseconds } from '../identifiers.ts';
 import { sandboxMounts } from '../sandboxes/sandbox-files.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
@@ -25,22 +26,22 @@ export async function createContainer(
   sandbox: SandboxRecord,
   config: ContainerConfig,
 ): Promise<string> {
-  if (sandbox.phase !== 'ready') throw new RuntimeError('UNKNOWN', `sandbox container "${sandbox.id}" is not running`);
+  if (sandbox.phase !== 'ready') throw notInState(`sandbox container "${sandbox.id}" is not running`);
   if (!config.metadata?.name) throw invalid('container metadata needs a name');
   const name = `${containerName(config)} in ${sandbox.id}`;
-  const running = context.inFlight.get(name);
-  if (running) return running;
+  return context.flights.containers.join(name, config, async () => {
+    const unclaimed = context.flights.containers.claim(name, config);
+    if (unclaimed && context.store.containers.find(unclaimed)) return unclaimed;
+    refuseTakenName(context, sandbox, config);
+    return prepareContainer(context, sandbox, config);
+  });
+}
+
+function refuseTakenName(context: RuntimeContext, sandbox: SandboxRecord, config: ContainerConfig): void {
   const taken = context.store.containers
     .list()
     .find((other) => other.sandboxId === sandbox.id && containerName(other.config) === containerName(config));
-  if (taken)
-    throw new RuntimeError(
-      'UNKNOWN',
-      `failed to reserve container name "${containerName(config)}": it is reserved for "${taken.id}"`,
-    );
-  const work = prepareContainer(context, sandbox, config).finally(() => context.inFlight.delete(name));
-  context.inFlight.set(name, work);
-  return work;
+  if (taken) throw nameTaken('container', containerName(config), taken.id);
 }
 
 const containerName = ({ metadata }: ContainerConfig): string => `${metadata?.name}_${metadata?.attempt}`;
@@ -75,15 +76,17 @@ async function prepareContainer(
   const rootfs = await step('failed to prepare the root file system', () => context.rootfs.prepare(image.id, id));
   await faultPoint('create-container:rootfs');
   undo.add('image volumes', () => Promise.all(record.imageMounts.map((key) => context.rootfs.remove(key))));
-  const imageMounts = await mountImageVolumes(context, record);
+  const imageMounts = await stage('mount image volumes', () => mountImageVolumes(context, record));
   await faultPoint('create-container:volumes');
-  record.user = await resolveUser(rootfs, imageConfig.user, config.linux?.securityContext);
+  record.user = await stage('resolve the user', () =>
+    resolveUser(rootfs, imageConfig.user, config.linux?.securityContext),
+  );
   undo.add('bundle', () => removeTree(context.paths.bundle(id)));
   await step('failed to generate container spec', () =>
     writeBundle({ context, sandbox, record, rootfs, imageConfig, imageMounts }),
   );
   await faultPoint('create-container:bundle');
-  await context.store.containers.put(record);
+  await stage('write the record', () => context.store.containers.put(record));
   undo.keep();
   await faultPoint('create-container:recorded');
   publishContainer(context, record, ContainerEventType.CONTAINER_CREATED_EVENT);
@@ -92,7 +95,7 @@ async function prepareContainer(
 
 async function step<T>(name: string, work: () => Promise<T>): Promise<T> {
   try {
-    return await work();
+    return await stage(name.replace(/^failed to /, ''), work);
   } catch (cause) {
     throw stepFailed(name, cause);
   }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { faultPoint } from '../../async/index.ts';
 import { killTree } from '../../host/exec/index.ts';
 import { ociRuntimeOf, type RuntimeContext } from '../context.ts';
-import { invalid, notFound, RuntimeError, unlessMissing } from '../errors.ts';
+import { invalid, notFound, notInState, RuntimeError, unlessMissing } from '../errors.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import type { OciSpec } from './spec/oci-spec.ts';
 
@@ -27,7 +27,7 @@ export async function prepareExec(
   if (options.command.length === 0) throw invalid('no command is given');
   if (record.phase.name !== 'running') {
     const state = record.phase.name === 'exited' ? 'CONTAINER_EXITED' : 'CONTAINER_CREATED';
-    throw new RuntimeError('UNKNOWN', `failed to exec in container: container "${record.id}" is in ${state} state`);
+    throw notInState(`failed to exec in container: container "${record.id}" is in ${state} state`);
   }
   const runtime = ociRuntimeOf(context, record.runtimeHandler);
   if (!runtime) throw notFound('runtime handler', record.runtimeHandler);

@@ -3,8 +3,9 @@ import { dirname } from 'node:path';
 import { ContainerEventType } from '../../api/cri/index.ts';
 import { faultPoint } from '../../async/index.ts';
 import { identifyProcess, isRunning } from '../../host/exec/index.ts';
+import { stage } from '../calls/index.ts';
 import { ociRuntimeOf, type RuntimeContext } from '../context.ts';
-import { messageOf, notFound, RuntimeError } from '../errors.ts';
+import { messageOf, notFound, notInState, RuntimeError } from '../errors.ts';
 import { toNanoseconds } from '../identifiers.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import { createWithConmon } from './conmon.ts';
@@ -17,10 +18,9 @@ export function startContainer(context: RuntimeContext, id: string): Promise<voi
   return context.serial.run(id, async () => {
     const record = context.store.containers.get(id);
     if (record.phase.name !== 'created')
-      throw new RuntimeError('UNKNOWN', `container "${id}" is in the state ${record.phase.name}, not created`);
+      throw notInState(`container "${id}" is in the state ${record.phase.name}, not created`);
     const sandbox = context.store.sandboxes.get(record.sandboxId);
-    if (sandbox.phase !== 'ready')
-      throw new RuntimeError('UNKNOWN', `sandbox container "${sandbox.id}" is not running`);
+    if (sandbox.phase !== 'ready') throw notInState(`sandbox container "${sandbox.id}" is not running`);
     await context.store.containers.update(id, { phase: { name: 'starting' } });
     try {
       await faultPoint('start-container:begin');
@@ -37,7 +37,7 @@ async function run(context: RuntimeContext, record: ContainerRecord): Promise<vo
   if (!runtime) throw notFound('runtime handler', record.runtimeHandler);
   if (record.logPath) await mkdir(dirname(record.logPath), { recursive: true, mode: 0o755 });
   const { config } = record;
-  const pid = await createWithConmon({
+  const conmon = {
     conmonPath: context.settings.conmonPath,
     ociRuntimePath: runtime.path,
     ociRoot: context.paths.ociRoot,
@@ -50,11 +50,12 @@ async function run(context: RuntimeContext, record: ContainerRecord): Promise<vo
     stdin: config.stdin,
     stdinOnce: config.stdinOnce,
     clock: context.clock,
-  });
+  };
+  const pid = await stage('create the task', () => createWithConmon(conmon));
   await faultPoint('start-container:created');
   const process = identifyProcess(pid);
   if (!process) throw new RuntimeError('UNKNOWN', `the container's process ${pid} ended before it was started`);
-  await runtime.start(record.id, process);
+  await stage('start the task', () => runtime.start(record.id, process));
   await faultPoint('start-container:started');
   const startedAtNs = String(toNanoseconds(context.clock.now()));
   await context.store.containers.update(record.id, { phase: { name: 'running', process, startedAtNs } });

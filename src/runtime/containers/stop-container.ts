@@ -1,5 +1,6 @@
 import { faultPoint } from '../../async/index.ts';
 import { isRunning, type ProcessIdentity, signalProcess } from '../../host/exec/index.ts';
+import { stage } from '../calls/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { RuntimeError } from '../errors.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
@@ -25,14 +26,14 @@ export async function stopContainer(
     await faultPoint('stop-container:begin');
     sendSignal(process, record.stopSignal);
     await faultPoint('stop-container:asked');
-    if (await waitForExit(context, record, timeoutSeconds * 1000)) return;
+    if (await stage('wait for its end', () => waitForExit(context, record, timeoutSeconds * 1000))) return;
     context.log.info('container did not end in time and is killed', { id: record.id, timeoutSeconds });
   }
   await faultPoint('stop-container:kill');
   signalProcess(process, 'SIGKILL');
   await faultPoint('stop-container:killed');
   const killing = context.cgroups.kill(record.cgroupPath, { clock: context.clock, timeoutMs: killGraceMs });
-  if (await waitForExit(context, record, killGraceMs)) return;
+  if (await stage('kill it', () => waitForExit(context, record, killGraceMs))) return;
   await killing;
   await noteExit(context, record.id);
   if (!isRunning(process)) await takeLostExit(context, record.id);

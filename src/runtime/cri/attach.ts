@@ -1,12 +1,12 @@
 import type { AttachRequest } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
-import { RuntimeError } from '../errors.ts';
+import { notInState } from '../errors.ts';
 import { checkStreams } from './exec.ts';
 
 /** Attach: an address at which the first process of a container can be talked to. */
 export function attach(context: RuntimeContext, request: AttachRequest) {
   const record = context.store.containers.get(request.containerId);
-  if (record.phase.name !== 'running') throw new RuntimeError('UNKNOWN', `container "${record.id}" is not running`);
+  if (record.phase.name !== 'running') throw notInState(`container "${record.id}" is not running`);
   checkStreams(request);
   return { url: context.streaming.url({ kind: 'attach', request: { ...request, containerId: record.id } }) };
 }

@@ -1,11 +1,11 @@
 import type { ExecRequest } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
-import { invalid, RuntimeError } from '../errors.ts';
+import { invalid, notInState } from '../errors.ts';
 
 /** Exec: an address at which a command in a container can be talked to. */
 export function exec(context: RuntimeContext, request: ExecRequest) {
   const record = context.store.containers.get(request.containerId);
-  if (record.phase.name !== 'running') throw new RuntimeError('UNKNOWN', `container "${record.id}" is not running`);
+  if (record.phase.name !== 'running') throw notInState(`container "${record.id}" is not running`);
   checkStreams(request);
   if (request.cmd.length === 0) throw invalid('no command is given');
   return { url: context.streaming.url({ kind: 'exec', request: { ...request, containerId: record.id } }) };

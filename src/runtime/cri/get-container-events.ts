@@ -1,17 +1,17 @@
+import type { CallContext } from '../../wire/grpc/index.ts';
 import type { RuntimeContext } from '../context.ts';
-import { toContainerStatus, toSandboxStatus } from './convert.ts';
+import { invalid } from '../errors.ts';
+
+/**
+ * Metadata of a GetContainerEvents call with which a reader that comes back goes on: the `created_at` of the last event
+ * that it has seen.
+ */
+export const eventsAfter = 'deckhand-events-after';
 
 /** GetContainerEvents: what happens to containers and sandboxes from now on, each with the status of the whole pod. */
-export async function* getContainerEvents(context: RuntimeContext, signal: AbortSignal) {
-  for await (const event of context.events.subscribe(signal)) {
-    const sandbox = context.store.sandboxes.find(event.sandboxId);
-    const containers = context.store.containers.list().filter(({ sandboxId }) => sandboxId === event.sandboxId);
-    yield {
-      containerId: event.containerId,
-      containerEventType: event.type,
-      createdAt: event.createdAtNs,
-      ...(sandbox ? { podSandboxStatus: toSandboxStatus(sandbox) } : {}),
-      containersStatuses: containers.map(toContainerStatus),
-    };
-  }
+export function getContainerEvents(context: RuntimeContext, { signal, metadata }: CallContext) {
+  const after = metadata(eventsAfter);
+  if (after !== undefined && !/^\d{1,19}$/.test(after))
+    throw invalid(`metadata ${eventsAfter} must be the created_at of an event, not "${after}"`);
+  return context.events.subscribe(signal, after === undefined ? undefined : BigInt(after));
 }

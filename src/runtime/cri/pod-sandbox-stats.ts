@@ -1,6 +1,6 @@
 import type { PodSandboxStatsFilter, PodSandboxStatsRequest } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
-import { RuntimeError } from '../errors.ts';
+import { notInState } from '../errors.ts';
 import { sandboxStatsOf } from '../stats/container-stats.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
 import { filterSandboxes } from './list-pod-sandbox.ts';
@@ -8,8 +8,7 @@ import { filterSandboxes } from './list-pod-sandbox.ts';
 /** PodSandboxStats: what one sandbox uses. */
 export async function podSandboxStats(context: RuntimeContext, request: PodSandboxStatsRequest) {
   const record = context.store.sandboxes.get(request.podSandboxId);
-  if (record.phase !== 'ready')
-    throw new RuntimeError('UNKNOWN', `sandbox "${record.id}" is not running and has no stats`);
+  if (record.phase !== 'ready') throw notInState(`sandbox "${record.id}" is not running and has no stats`);
   return { stats: await statsOf(context, record) };
 }
 

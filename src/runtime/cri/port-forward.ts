@@ -1,10 +1,10 @@
 import type { PortForwardRequest } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
-import { RuntimeError } from '../errors.ts';
+import { notInState } from '../errors.ts';
 
 /** PortForward: an address at which ports inside a sandbox can be reached. */
 export function portForward(context: RuntimeContext, request: PortForwardRequest) {
   const record = context.store.sandboxes.get(request.podSandboxId);
-  if (record.phase !== 'ready') throw new RuntimeError('UNKNOWN', `sandbox "${record.id}" is not running`);
+  if (record.phase !== 'ready') throw notInState(`sandbox "${record.id}" is not running`);
   return { url: context.streaming.url({ kind: 'portforward', request: { ...request, podSandboxId: record.id } }) };
 }

@@ -3,12 +3,12 @@ import type { ReopenContainerLogRequest } from '../../api/cri/index.ts';
 import { faultPoint, pollUntil } from '../../async/index.ts';
 import { reopenLine, sendControl } from '../containers/conmon.ts';
 import type { RuntimeContext } from '../context.ts';
-import { RuntimeError, stepFailed, unlessMissing } from '../errors.ts';
+import { notInState, stepFailed, unlessMissing } from '../errors.ts';
 
 /** ReopenContainerLog: has the log written to a new file, after the old one was moved away. */
 export async function reopenContainerLog(context: RuntimeContext, request: ReopenContainerLogRequest) {
   const record = context.store.containers.get(request.containerId);
-  if (record.phase.name !== 'running') throw new RuntimeError('UNKNOWN', `container "${record.id}" is not running`);
+  if (record.phase.name !== 'running') throw notInState(`container "${record.id}" is not running`);
   if (!record.logPath) return {};
   try {
     await faultPoint('reopen-log:begin');

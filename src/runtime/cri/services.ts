@@ -1,5 +1,6 @@
 import { ImageService, RuntimeService } from '../../api/cri/index.ts';
 import { type GrpcService, grpcService } from '../../wire/grpc/index.ts';
+import { traceService } from '../calls/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { attach } from './attach.ts';
 import { checkpointContainer } from './checkpoint-container.ts';
@@ -46,7 +47,7 @@ import { version } from './version.ts';
 
 /** The two services of the CRI over one runtime. */
 export function criServices(context: RuntimeContext): GrpcService[] {
-  return [runtimeService(context), imageService(context)];
+  return [runtimeService(context), imageService(context)].map((service) => traceService(service, context.calls));
 }
 
 function runtimeService(context: RuntimeContext): GrpcService {
@@ -80,7 +81,7 @@ function runtimeService(context: RuntimeContext): GrpcService {
     updateRuntimeConfig: (request) => updateRuntimeConfig(context, request),
     status: (request) => status(context, request),
     checkpointContainer: (request) => checkpointContainer(context, request),
-    getContainerEvents: (_, { signal }) => getContainerEvents(context, signal),
+    getContainerEvents: (_, caller) => getContainerEvents(context, caller),
     listMetricDescriptors: () => listMetricDescriptors(),
     listPodSandboxMetrics: () => listPodSandboxMetrics(context),
     streamPodSandboxMetrics: () => streamPodSandboxMetrics(context),

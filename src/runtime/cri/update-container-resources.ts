@@ -5,7 +5,7 @@ import { clampOomScoreAdj } from '../containers/oom-score.ts';
 import { cgroupLimits, mergeResources } from '../containers/spec/resources.ts';
 import { updateBundleResources } from '../containers/update-bundle.ts';
 import type { RuntimeContext } from '../context.ts';
-import { invalid, RuntimeError, stepFailed } from '../errors.ts';
+import { invalid, notInState, stepFailed } from '../errors.ts';
 
 /** UpdateContainerResources: changes the limits of a container that runs, or will. */
 export async function updateContainerResources(context: RuntimeContext, request: UpdateContainerResourcesRequest) {
@@ -14,7 +14,7 @@ export async function updateContainerResources(context: RuntimeContext, request:
   if (!asked) throw invalid('no linux resources are given');
   await context.serial.run(id, async () => {
     const record = context.store.containers.get(id);
-    if (record.phase.name === 'exited') throw new RuntimeError('UNKNOWN', `container "${id}" has exited`);
+    if (record.phase.name === 'exited') throw notInState(`container "${id}" has exited`);
     const resources = mergeResources(record.resources, asked);
     if (record.phase.name === 'running') {
       try {

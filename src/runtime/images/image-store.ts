@@ -18,7 +18,7 @@ import { SharedPulls } from './shared-pulls.ts';
 export interface ImageStoreOptions {
   /** Directory of the store. */
   root: string;
-  registries?: readonly RegistryConfig[];
+  registries?: readonly RegistryConfig[] | (() => readonly RegistryConfig[]);
   /** Layers of one image fetched at once. Default 3. */
   maxParallelLayers?: number;
   /** Largest layer, unpacked, bytes. Default 64 GiB. */
@@ -176,9 +176,14 @@ class FileImageStore implements ImageStore {
     });
   }
 
+  #registries(): readonly RegistryConfig[] {
+    const { registries = [] } = this.#options;
+    return typeof registries === 'function' ? registries() : registries;
+  }
+
   /** Asks one server after another; the last one's failure is the pull's. */
   async #pullAny(reference: ImageReference, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<ImageRecord> {
-    const endpoints = registryEndpoints(reference.registry, this.#options.registries ?? [], auth);
+    const endpoints = registryEndpoints(reference.registry, this.#registries(), auth);
     let failure: unknown;
     for (const endpoint of endpoints) {
       const client = new RegistryClient(endpoint, reference.repository, this.#options.clock, this.#options);

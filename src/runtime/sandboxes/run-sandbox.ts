@@ -4,13 +4,15 @@ import { ContainerEventType, NamespaceMode, type PodSandboxConfig } from '../../
 import { faultPoint, UndoStack } from '../../async/index.ts';
 import { createSandboxNamespaces } from '../../host/namespaces/index.ts';
 import { changeLink, NetlinkSocket } from '../../host/netlink/index.ts';
+import { stage } from '../calls/index.ts';
 import { cgroupLimits } from '../containers/spec/resources.ts';
 import { ociRuntimeOf, type RuntimeContext } from '../context.ts';
-import { invalid, notFound, RuntimeError, stepFailed } from '../errors.ts';
+import { invalid, nameTaken, notFound, stepFailed } from '../errors.ts';
 import { newId, toNanoseconds } from '../identifiers.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
 import { networkRequest } from './network-request.ts';
 import { startPidHolder } from './pid-holder.ts';
+import { publishSandbox } from './publish.ts';
 import { releaseSandbox } from './release-sandbox.ts';
 import { writeSandboxFiles } from './sandbox-files.ts';
 
@@ -18,14 +20,14 @@ import { writeSandboxFiles } from './sandbox-files.ts';
 export async function runSandbox(context: RuntimeContext, config: PodSandboxConfig, handler: string): Promise<string> {
   checkConfig(context, config, handler);
   const name = sandboxName(config);
-  const running = context.inFlight.get(name);
-  if (running) return running;
-  const taken = context.store.sandboxes.list().find((other) => sandboxName(other.config) === name);
-  if (taken)
-    throw new RuntimeError('UNKNOWN', `failed to reserve sandbox name "${name}": it is reserved for "${taken.id}"`);
-  const work = createSandbox(context, config, handler).finally(() => context.inFlight.delete(name));
-  context.inFlight.set(name, work);
-  return work;
+  const asked = { config, handler };
+  return context.flights.sandboxes.join(name, asked, async () => {
+    const unclaimed = context.flights.sandboxes.claim(name, asked);
+    if (unclaimed && context.store.sandboxes.find(unclaimed)) return unclaimed;
+    const taken = context.store.sandboxes.list().find((other) => sandboxName(other.config) === name);
+    if (taken) throw nameTaken('sandbox', name, taken.id);
+    return createSandbox(context, config, handler);
+  });
 }
 
 const sandboxName = ({ metadata }: PodSandboxConfig): string =>
@@ -44,7 +46,7 @@ async function createSandbox(context: RuntimeContext, config: PodSandboxConfig, 
   };
   await using undo = new UndoStack();
   undo.add('record', () => context.store.sandboxes.delete(record.id));
-  await context.store.sandboxes.put(record);
+  await stage('write the record', () => context.store.sandboxes.put(record));
   await faultPoint('run-sandbox:recorded');
   undo.add('namespaces, files, network', () => releaseSandbox(context, record));
   const directory = context.paths.sandbox(record.id);
@@ -52,7 +54,7 @@ async function createSandbox(context: RuntimeContext, config: PodSandboxConfig, 
   await faultPoint('run-sandbox:namespaces');
   const network = attachNetwork(context, record);
   try {
-    await writeSandboxFiles(directory, record);
+    await stage('write the sandbox files', () => writeSandboxFiles(directory, record));
     await faultPoint('run-sandbox:files');
     makeCgroup(context, record);
     await faultPoint('run-sandbox:cgroup');
@@ -64,16 +66,11 @@ async function createSandbox(context: RuntimeContext, config: PodSandboxConfig, 
   await network;
   await faultPoint('run-sandbox:network');
   record.phase = 'ready';
-  await context.store.sandboxes.put(record);
+  await stage('write the record', () => context.store.sandboxes.put(record));
   undo.keep();
   await faultPoint('run-sandbox:ready');
   for (const type of [ContainerEventType.CONTAINER_CREATED_EVENT, ContainerEventType.CONTAINER_STARTED_EVENT])
-    context.events.publish({
-      containerId: record.id,
-      sandboxId: record.id,
-      type,
-      createdAtNs: toNanoseconds(context.clock.now()),
-    });
+    publishSandbox(context, record, type);
   return record.id;
 }
 
@@ -133,7 +130,7 @@ function sandboxSysctls({ config }: SandboxRecord): Record<string, string> {
 async function attachNetwork(context: RuntimeContext, record: SandboxRecord): Promise<void> {
   if (!record.namespaces.network) return;
   try {
-    record.network = await context.network.attach(networkRequest(record));
+    record.network = await stage('set up the network', () => context.network.attach(networkRequest(record)));
   } catch (cause) {
     throw stepFailed(`failed to set up network for sandbox "${record.id}"`, cause);
   }

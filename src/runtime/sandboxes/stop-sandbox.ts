@@ -1,20 +1,21 @@
 import { ContainerEventType } from '../../api/cri/index.ts';
 import { faultPoint } from '../../async/index.ts';
+import { stage } from '../calls/index.ts';
 import { removeContainer } from '../containers/remove-container.ts';
 import { stopContainer } from '../containers/stop-container.ts';
 import type { RuntimeContext } from '../context.ts';
-import { toNanoseconds } from '../identifiers.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
+import { publishSandbox } from './publish.ts';
 import { releaseSandbox, stopSandboxParts } from './release-sandbox.ts';
 
 /** Ends the containers at once and gives the network back; may be called again. */
 export function stopSandbox(context: RuntimeContext, sandbox: SandboxRecord): Promise<void> {
   return context.serial.run(sandbox.id, async () => {
     await faultPoint('stop-sandbox:begin');
-    await stopContainers(context, sandbox);
+    await stage('stop its containers', () => stopContainers(context, sandbox));
     await faultPoint('stop-sandbox:containers');
     const wasReady = sandbox.phase === 'ready';
-    await stopSandboxParts(context, sandbox);
+    await stage('give up network and namespaces', () => stopSandboxParts(context, sandbox));
     await faultPoint('stop-sandbox:parts');
     if (!context.store.sandboxes.find(sandbox.id) || !wasReady) return;
     await context.store.sandboxes.update(sandbox.id, {
@@ -24,7 +25,7 @@ export function stopSandbox(context: RuntimeContext, sandbox: SandboxRecord): Pr
       namespaces: {},
     });
     await faultPoint('stop-sandbox:recorded');
-    publish(context, sandbox, ContainerEventType.CONTAINER_STOPPED_EVENT);
+    publishSandbox(context, sandbox, ContainerEventType.CONTAINER_STOPPED_EVENT);
   });
 }
 
@@ -39,7 +40,7 @@ export async function removeSandbox(context: RuntimeContext, sandbox: SandboxRec
     await faultPoint('remove-sandbox:released');
     await context.store.sandboxes.delete(sandbox.id);
     await faultPoint('remove-sandbox:forgotten');
-    publish(context, sandbox, ContainerEventType.CONTAINER_DELETED_EVENT);
+    publishSandbox(context, sandbox, ContainerEventType.CONTAINER_DELETED_EVENT);
   });
 }
 
@@ -48,8 +49,4 @@ const containersOf = (context: RuntimeContext, sandbox: SandboxRecord) =>
 
 async function stopContainers(context: RuntimeContext, sandbox: SandboxRecord): Promise<void> {
   await Promise.all(containersOf(context, sandbox).map((container) => stopContainer(context, container, 0)));
-}
-
-function publish(context: RuntimeContext, { id }: SandboxRecord, type: ContainerEventType): void {
-  context.events.publish({ containerId: id, sandboxId: id, type, createdAtNs: toNanoseconds(context.clock.now()) });
 }

@@ -2,7 +2,15 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, type Pair, parseDocument } from 'yaml';
 import { codeOf } from '../errors.ts';
-import { entriesOf, fileName, printFields, type Schema, type SettingPath, SettingProblem, unknownField } from './schema.ts';
+import {
+  entriesOf,
+  fileName,
+  printFields,
+  type Schema,
+  type SettingPath,
+  SettingProblem,
+  unknownField,
+} from './schema.ts';
 import { type FileSettings, type Setting, settingTable } from './table.ts';
 
 /** A configuration that cannot be used: `FILE:LINE: what is wrong`. */
@@ -104,7 +112,10 @@ export function printSettings(settings: object): Record<string, unknown> {
 }
 
 /** Which settings differ, and whether the change takes effect on reload. */
-export function changedSettings(before: FileSettings, after: FileSettings): { name: keyof FileSettings; live: boolean }[] {
+export function changedSettings(
+  before: FileSettings,
+  after: FileSettings,
+): { name: keyof FileSettings; live: boolean }[] {
   return (Object.keys(table) as (keyof FileSettings)[])
     .filter((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name]))
     .map((name) => ({ name, live: table[name]!.live === true }));

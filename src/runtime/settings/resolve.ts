@@ -50,7 +50,9 @@ export function resolveSettings(settings: RuntimeSettings): ResolvedSettings {
 /** The default of every setting that has one. */
 function defaults(): Record<string, unknown> {
   const entries = Object.entries(settingTable as Record<string, Setting<unknown, boolean>>);
-  return Object.fromEntries(entries.flatMap(([name, { default: value }]) => (value === undefined ? [] : [[name, value]])));
+  return Object.fromEntries(
+    entries.flatMap(([name, { default: value }]) => (value === undefined ? [] : [[name, value]])),
+  );
 }
 
 function ociRuntime(name: string): OciRuntimeSettings[] {

@@ -16,7 +16,9 @@ export class SettingProblem extends Error {
 
 /** `a.b[2].c` */
 export function formatPath(path: SettingPath): string {
-  return path.map((part, index) => (typeof part === 'number' ? `[${part}]` : `${index > 0 ? '.' : ''}${part}`)).join('');
+  return path
+    .map((part, index) => (typeof part === 'number' ? `[${part}]` : `${index > 0 ? '.' : ''}${part}`))
+    .join('');
 }
 
 /** What a setting must be: read strictly from a file, and described for people. */
@@ -95,7 +97,10 @@ export const duration = (): Schema<number> =>
     (value) => {
       if (value === 0) return 0;
       if (typeof value !== 'string' || !/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(value)) return undefined;
-      return [...value.matchAll(/([\d.]+)(ms|s|m|h)/g)].reduce((all, [, n, unit]) => all + Number(n) * units[unit!]!, 0);
+      return [...value.matchAll(/([\d.]+)(ms|s|m|h)/g)].reduce(
+        (all, [, n, unit]) => all + Number(n) * units[unit!]!,
+        0,
+      );
     },
     { duration: true, print: formatDuration },
   );

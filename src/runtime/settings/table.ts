@@ -118,12 +118,7 @@ export const settingTable = {
     'Where CNI plugins are looked for, in this order.',
   ),
   runtimes: optional(
-    list(
-      record(
-        { name: textLike('a name', /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/), path: absolutePath() },
-        {},
-      ),
-    ),
+    list(record({ name: textLike('a name', /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/), path: absolutePath() }, {})),
     'OCI runtimes that pods can choose by name (runtime handlers); the first is the default.',
     { defaultText: 'those of `runc` and `crun` that are installed' },
   ),
@@ -144,11 +139,11 @@ export const settingTable = {
 type Table = typeof settingTable;
 
 /** The settings of the file by name, all of them optional. */
-export type FileSettings = { [K in keyof Table]?: ValueOf<Table[K]['schema']> };
+export type FileSettings = { -readonly [K in keyof Table]?: ValueOf<Table[K]['schema']> };
 
 /** The settings with defaults filled in. */
 export type FilledSettings = {
-  [K in keyof Table as Table[K]['required'] extends true ? K : never]: ValueOf<Table[K]['schema']>;
+  -readonly [K in keyof Table as Table[K]['required'] extends true ? K : never]: ValueOf<Table[K]['schema']>;
 } & {
-  [K in keyof Table as Table[K]['required'] extends true ? never : K]?: ValueOf<Table[K]['schema']>;
+  -readonly [K in keyof Table as Table[K]['required'] extends true ? never : K]?: ValueOf<Table[K]['schema']>;
 };

@@ -6,5 +6,6 @@ export {
   type GrpcService,
   grpcService,
   type Handlers,
+  refuseServed,
   serveGrpc,
 } from './serve-grpc.ts';

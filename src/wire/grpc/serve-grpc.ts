@@ -1,4 +1,4 @@
-import { chmod, rm } from 'node:fs/promises';
+import { chmod, chown, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { DescMethod, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
@@ -17,6 +17,10 @@ import { type Methods, maxMessageBytes, toServiceDefinition } from './service-de
 export interface CallContext {
   /** Aborts when the caller has gone or its deadline has passed. */
   signal: AbortSignal;
+  /** When the caller stops waiting, milliseconds since 1970; undefined when never. */
+  deadlineMs?: number;
+  /** A value of the call's metadata; undefined when it has none of that name. */
+  metadata(name: string): string | undefined;
 }
 
 /** The handlers of a service: a method gives a response, a streaming method an async iterable of them. */
@@ -58,10 +62,10 @@ export interface GrpcServer {
 export async function serveGrpc(
   endpoint: string,
   services: readonly GrpcService[],
-  options: { mode?: number; onError?: (method: string, error: GrpcError) => void } = {},
+  options: { mode?: number; group?: number; onError?: (method: string, error: GrpcError) => void } = {},
 ): Promise<GrpcServer> {
   const path = endpoint.replace(/^unix:(\/\/)?/, '');
-  if (await someoneServes(path)) throw new Error(`another process serves ${path}: stop it, or choose another socket`);
+  await refuseServed(path);
   await rm(path, { force: true });
   const server = new Server({
     'grpc.max_receive_message_length': maxMessageBytes,
@@ -81,12 +85,28 @@ export async function serveGrpc(
       error ? reject(new Error(`cannot listen on ${path}: ${error.message}`, { cause: error })) : resolve(),
     );
   });
+  if (options.group !== undefined) await chown(path, -1, options.group);
   await chmod(path, options.mode ?? 0o660);
   return {
     close: async () => {
       server.forceShutdown();
       await rm(path, { force: true });
     },
+  };
+}
+
+function contextOf(
+  call: Pick<ServerUnaryCall<unknown, unknown>, 'getDeadline' | 'metadata'> & {
+    on(event: 'cancelled', listener: () => void): unknown;
+  },
+): CallContext {
+  const controller = new AbortController();
+  call.on('cancelled', () => controller.abort(new GrpcError('CANCELLED', 'the caller has gone')));
+  const deadline = Number(call.getDeadline());
+  return {
+    signal: controller.signal,
+    ...(Number.isFinite(deadline) ? { deadlineMs: deadline } : {}),
+    metadata: (name) => call.metadata.get(name)[0]?.toString(),
   };
 }
 
@@ -106,11 +126,6 @@ function implement(
     (() => {
       throw new GrpcError('UNIMPLEMENTED', `${service.typeName}/${method.name} is not implemented`);
     });
-  const contextOf = (one: { on(event: 'cancelled', listener: () => void): unknown }): CallContext => {
-    const controller = new AbortController();
-    one.on('cancelled', () => controller.abort(new GrpcError('CANCELLED', 'the caller has gone')));
-    return { signal: controller.signal };
-  };
   if (method.methodKind === 'server_streaming') {
     return async (stream: ServerWritableStream<unknown, unknown>) => {
       const context = contextOf(stream);
@@ -136,6 +151,11 @@ function implement(
       callback(fail(error));
     }
   };
+}
+
+/** Makes sure that nobody serves a unix socket. @throws Error when somebody does */
+export async function refuseServed(path: string): Promise<void> {
+  if (await someoneServes(path)) throw new Error(`another process serves ${path}: stop it, or choose another socket`);
 }
 
 /** Whether connecting to a unix socket succeeds. */
