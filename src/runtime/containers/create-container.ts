@@ -11,7 +11,7 @@ import type { ContainerRecord } from '../store/container-record.ts';
 import { removeTree } from '../store/json-file.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
 import type { ImageConfig } from './image-config.ts';
-import { imageOf } from './image-of.ts';
+import { imageOf, lastingReference } from './image-of.ts';
 import { mountImageVolumes } from './image-volumes.ts';
 import { clampOomScoreAdj } from './oom-score.ts';
 import { publishContainer } from './publish.ts';
@@ -44,6 +44,9 @@ function refuseTakenName(context: RuntimeContext, sandbox: SandboxRecord, config
   if (taken) throw nameTaken('container', containerName(config), taken.id);
 }
 
+/** The image as the user wrote it. */
+const nameOf = ({ image }: ContainerConfig): string => image?.userSpecifiedImage || image?.image || '';
+
 const containerName = ({ metadata }: ContainerConfig): string => `${metadata?.name}_${metadata?.attempt}`;
 
 async function prepareContainer(
@@ -59,7 +62,7 @@ async function prepareContainer(
     id,
     sandboxId: sandbox.id,
     config,
-    image: { id: image.id, reference: image.id },
+    image: { id: image.id, reference: lastingReference(image, nameOf(config)) },
     createdAtNs: toNanoseconds(context.clock.now()),
     phase: { name: 'created' },
     cgroupPath: join(sandbox.cgroupParent, id),
@@ -122,7 +125,7 @@ async function writeBundle(inputs: {
       rootfs,
       image: imageConfig,
       imageMounts: inputs.imageMounts,
-      imageReference: config.image?.userSpecifiedImage || config.image?.image || '',
+      imageReference: nameOf(config),
       user: record.user,
       cgroupPath: record.cgroupPath,
       oomScoreAdj: clampOomScoreAdj(context, config.linux?.resources?.oomScoreAdj),

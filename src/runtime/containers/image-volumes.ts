@@ -4,7 +4,10 @@ import { invalid, notFound, unlessMissing } from '../errors.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import { resolveInRoot } from './spec/root-path.ts';
 
-/** Mounts the images that a container has as volumes; gives their host paths by container path. */
+/**
+ * Mounts the images that a container has as volumes; gives their host paths by container path. The record then tells which
+ * image each one is.
+ */
 export async function mountImageVolumes(
   context: RuntimeContext,
   record: ContainerRecord,
@@ -15,6 +18,7 @@ export async function mountImageVolumes(
     if (!mount.readonly) throw invalid(`image volume at ${mount.containerPath} must be read-only`);
     const image = context.images.status(mount.image.image);
     if (!image) throw notFound('image', mount.image.image);
+    mount.image.imageRef = image.id;
     const key = `${record.id}-volume${index}`;
     record.imageMounts.push(key);
     const root = await context.rootfs.mountImage(image.id, key);

@@ -36,7 +36,7 @@ export interface ResolvedUser {
   groups: number[];
 }
 
-/** An image volume as the status tells of it. */
+/** The image of a container as the status tells of it. */
 export interface ContainerImage {
   /** The image's id, `sha256:…`. */
   id: string;

@@ -11,24 +11,25 @@ import { NetworkNamespace } from '../support/network-namespace.ts';
 
 const stack = new AsyncDisposableStack();
 let cri: GrpcClient<typeof RuntimeService>;
+let images: GrpcClient<typeof ImageService>;
 let pods = 0;
 
 before(async () => {
-  const namespace = stack.use(await NetworkNamespace.create('processes'));
+  const namespace = stack.use(await NetworkNamespace.create('details'));
   const registry = stack.use(await CriRegistry.start(namespace));
   const runtime = stack.use(await CriRuntime.start(namespace, { mirrors: registry.mirrors() }));
   const socket = runtime.endpoint.replace('unix://', '');
   cri = createGrpcClient(RuntimeService, socket);
   stack.defer(() => cri.close());
-  const images = createGrpcClient(ImageService, socket);
+  images = createGrpcClient(ImageService, socket);
+  stack.defer(() => images.close());
   await images.pullImage({ image: { image: criImageNames.busybox } });
-  images.close();
 });
 
 after(() => stack.disposeAsync());
 
 /** Starts a container in a pod whose containers share a PID namespace. */
-async function runShared(command: string[]): Promise<string> {
+async function runShared(command: string[], more: object = {}): Promise<string> {
   const name = `pod${++pods}`;
   const namespaceOptions = { pid: NamespaceMode.POD };
   const config = {
@@ -41,6 +42,7 @@ async function runShared(command: string[]): Promise<string> {
     image: { image: criImageNames.busybox },
     command,
     linux: { securityContext: { namespaceOptions } },
+    ...more,
   };
   const { containerId } = await cri.createContainer({ podSandboxId, config: container, sandboxConfig: config });
   await cri.startContainer({ containerId });
@@ -72,4 +74,19 @@ test('PID 1 of a shared namespace is called pause, and takes away orphans', asyn
     { timeoutMs: 5_000 },
   );
   assert.ok(!readFileSync(`/proc/self/mountinfo`, 'utf8').includes(`${containerId}/pause`));
+});
+
+test('the status tells which image a container and its image volumes have, by digest', async () => {
+  const { imageRef: id } = await images.pullImage({ image: { image: criImageNames.httpd } });
+  const containerId = await runShared(['sleep', '1000'], {
+    image: { image: id, userSpecifiedImage: criImageNames.httpd },
+    mounts: [{ containerPath: '/image', readonly: true, image: { image: criImageNames.busybox } }],
+  });
+  const busybox = (await images.imageStatus({ image: { image: criImageNames.busybox } })).image!;
+  const httpd = (await images.imageStatus({ image: { image: criImageNames.httpd } })).image!;
+  const { status } = await cri.containerStatus({ containerId });
+  assert.equal(status!.mounts[0]!.image!.imageRef, busybox.id);
+  assert.deepEqual([status!.imageId, status!.imageRef], [httpd.id, httpd.repoDigests[0]]);
+  const [listed] = (await cri.listContainers({ filter: { id: containerId } })).containers;
+  assert.deepEqual([listed!.imageId, listed!.imageRef], [httpd.id, httpd.repoDigests[0]]);
 });
