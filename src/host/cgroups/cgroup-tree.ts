@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../async/index.ts';
+import { AttachWindow } from './attach-window.ts';
 import { type CgroupLimits, limitWrites } from './limits.ts';
 import { type CgroupUsage, readUsage } from './usage.ts';
 
@@ -15,10 +16,17 @@ export class CgroupTree {
   readonly version: CgroupVersion;
   /** Controller → directory where its tree is mounted. On v2 every controller has the same. */
   readonly mounts: ReadonlyMap<string, string>;
+  readonly #window: AttachWindow;
 
   constructor(version: CgroupVersion, mounts: ReadonlyMap<string, string>) {
     this.version = version;
     this.mounts = mounts;
+    this.#window = new AttachWindow(mounts);
+  }
+
+  /** Says that a process is about to be put into a cgroup by somebody, which the kernel then does at once. */
+  expectAttach(): void {
+    this.#window.open();
   }
 
   /** The directories of a cgroup, one for each tree. */

@@ -31,6 +31,7 @@ export async function prepareExec(
   }
   const runtime = ociRuntimeOf(context, record.runtimeHandler);
   if (!runtime) throw notFound('runtime handler', record.runtimeHandler);
+  context.cgroups.expectAttach();
   const bundle = context.paths.bundle(record.id);
   const spec = JSON.parse(await readFile(join(bundle, 'config.json'), 'utf8')) as OciSpec;
   const base = join(bundle, `exec-${randomBytes(6).toString('hex')}`);

@@ -21,6 +21,7 @@ export function startContainer(context: RuntimeContext, id: string): Promise<voi
       throw notInState(`container "${id}" is in the state ${record.phase.name}, not created`);
     const sandbox = context.store.sandboxes.get(record.sandboxId);
     if (sandbox.phase !== 'ready') throw notInState(`sandbox container "${sandbox.id}" is not running`);
+    context.cgroups.expectAttach();
     await context.store.containers.update(id, { phase: { name: 'starting' } });
     try {
       await faultPoint('start-container:begin');
