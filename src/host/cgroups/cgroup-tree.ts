@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statfsSync
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../async/index.ts';
 import { AttachWindow } from './attach-window.ts';
+import { type CgroupDetails, readDetails } from './details.ts';
 import { type CgroupLimits, limitWrites } from './limits.ts';
 import { type CgroupUsage, readUsage } from './usage.ts';
 
@@ -115,6 +116,13 @@ export class CgroupTree {
   usage(path: string): CgroupUsage | undefined {
     return this.exists(path)
       ? readUsage((controller) => this.directory(controller, path), this.version === 'v2')
+      : undefined;
+  }
+
+  /** What it uses per device and page size, and its limits as the kernel has them; undefined when it does not exist. */
+  details(path: string): CgroupDetails | undefined {
+    return this.exists(path)
+      ? readDetails((controller) => this.directory(controller, path), this.version === 'v2')
       : undefined;
   }
 

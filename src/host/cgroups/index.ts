@@ -1,3 +1,4 @@
 export { CgroupTree, type CgroupVersion, openCgroups, removeCgroupTree } from './cgroup-tree.ts';
+export type { CgroupDetails, DeviceUsage, HugepageUsage } from './details.ts';
 export { type CgroupLimits, sharesToWeight } from './limits.ts';
 export type { CgroupUsage, Pressure, PressureLine } from './usage.ts';

@@ -137,6 +137,8 @@ function readV1(directoryOf: DirectoryOf): CgroupUsage {
     ioWriteBytes: sumBlocks(text(blocks, 'blkio.throttle.io_service_bytes_recursive'), 'Write'),
     ioReads: sumBlocks(text(blocks, 'blkio.throttle.io_serviced_recursive'), 'Read'),
     ioWrites: sumBlocks(text(blocks, 'blkio.throttle.io_serviced_recursive'), 'Write'),
+    // Told by the v2 tree beside the others, when there is one.
+    ...readPressures(directoryOf('unified')),
   };
 }
 
@@ -170,6 +172,14 @@ function readV2(directory: string): CgroupUsage {
     ioWriteBytes: sumFields(text(directory, 'io.stat'), 'wbytes'),
     ioReads: sumFields(text(directory, 'io.stat'), 'rios'),
     ioWrites: sumFields(text(directory, 'io.stat'), 'wios'),
+    ...readPressures(directory),
+  };
+}
+
+function readPressures(
+  directory: string | undefined,
+): Pick<CgroupUsage, 'cpuPressure' | 'memoryPressure' | 'ioPressure'> {
+  return {
     cpuPressure: parsePressure(text(directory, 'cpu.pressure')),
     memoryPressure: parsePressure(text(directory, 'memory.pressure')),
     ioPressure: parsePressure(text(directory, 'io.pressure')),

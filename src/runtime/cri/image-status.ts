@@ -10,7 +10,7 @@ export function imageStatus(context: RuntimeContext, request: ImageStatusRequest
   const record = context.images.status(reference);
   if (!record) return {};
   const info: Record<string, string> = request.verbose
-    ? { info: JSON.stringify({ imageSpec: { config: record.configuration } }) }
+    ? { info: JSON.stringify({ imageSpec: record.configuration, layers: record.layers }) }
     : {};
   return { image: toImage(record), info };
 }

@@ -1,317 +1,26 @@
-import { readdir, readlink, statfs } from 'node:fs/promises';
-import { type Metric, MetricType } from '../../api/cri/index.ts';
-import type { CgroupUsage } from '../../host/cgroups/index.ts';
-import type { Link } from '../../host/netlink/index.ts';
+import { readFileSync, readlinkSync, statSync } from 'node:fs';
+import { readdir, readFile, readlink, statfs } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { create } from '@bufbuild/protobuf';
+import { type Metric, MetricSchema, MetricType } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { toNanoseconds } from '../identifiers.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
+import { type ContainerFacts, containerMetrics } from './container-metrics.ts';
 import { sandboxLinks } from './container-stats.ts';
+import { linkMetrics } from './link-metrics.ts';
 
-type Kind = 'counter' | 'gauge';
-
-/** One metric of a container: its name as cAdvisor has it, what it means, and where its value comes from. */
-interface ContainerMetric {
-  name: string;
-  help: string;
-  kind: Kind;
-  value: (inputs: ContainerInputs) => bigint | undefined;
-  /** Labels beyond those of all containers, with their values. */
-  labels?: Readonly<Record<string, string>>;
-}
-
-interface ContainerInputs {
-  usage: CgroupUsage;
-  record: ContainerRecord;
-  disk: { bytes: bigint; inodes: bigint };
-  /** Of the file system on which writable layers are. */
-  filesystem: { sizeBytes: bigint; freeInodes: bigint };
-  files: { open: bigint; sockets: bigint };
-  outOfMemoryKills: bigint;
-  nowNs: bigint;
-}
-
-const baseLabels = ['id', 'name', 'image'];
-const seconds = (ns: bigint): bigint => ns / 1_000_000_000n;
-
-const containerMetrics: readonly ContainerMetric[] = [
-  {
-    name: 'container_cpu_usage_seconds_total',
-    help: 'Processor time used, seconds.',
-    kind: 'counter',
-    value: ({ usage }) => seconds(usage.cpuNs),
-  },
-  {
-    name: 'container_cpu_user_seconds_total',
-    help: 'Processor time used in user mode, seconds.',
-    kind: 'counter',
-    value: ({ usage }) => seconds(usage.cpuUserNs),
-  },
-  {
-    name: 'container_cpu_system_seconds_total',
-    help: 'Processor time used in the kernel, seconds.',
-    kind: 'counter',
-    value: ({ usage }) => seconds(usage.cpuSystemNs),
-  },
-  {
-    name: 'container_cpu_cfs_periods_total',
-    help: 'Periods in which a processor limit applied.',
-    kind: 'counter',
-    value: ({ usage }) => usage.cpuPeriods,
-  },
-  {
-    name: 'container_cpu_cfs_throttled_periods_total',
-    help: 'Periods in which the limit was reached.',
-    kind: 'counter',
-    value: ({ usage }) => usage.cpuThrottledPeriods,
-  },
-  {
-    name: 'container_cpu_cfs_throttled_seconds_total',
-    help: 'Time spent held back by the limit, seconds.',
-    kind: 'counter',
-    value: ({ usage }) => seconds(usage.cpuThrottledNs),
-  },
-  {
-    name: 'container_memory_usage_bytes',
-    help: 'Memory in use, with caches.',
-    kind: 'gauge',
-    value: ({ usage }) => usage.memoryBytes,
-  },
-  {
-    name: 'container_memory_max_usage_bytes',
-    help: 'Most memory ever in use.',
-    kind: 'gauge',
-    value: ({ usage }) => usage.memoryMaximumBytes,
-  },
-  {
-    name: 'container_memory_working_set_bytes',
-    help: 'Memory that cannot be taken back easily.',
-    kind: 'gauge',
-    value: ({ usage }) => usage.workingSetBytes,
-  },
-  { name: 'container_memory_rss', help: 'Anonymous memory.', kind: 'gauge', value: ({ usage }) => usage.rssBytes },
-  {
-    name: 'container_memory_cache',
-    help: 'File pages in memory.',
-    kind: 'gauge',
-    value: ({ usage }) => usage.cacheBytes,
-  },
-  {
-    name: 'container_memory_mapped_file',
-    help: 'Mapped file pages in memory.',
-    kind: 'gauge',
-    value: ({ usage }) => usage.mappedFileBytes,
-  },
-  {
-    name: 'container_memory_swap',
-    help: 'Memory in swap.',
-    kind: 'gauge',
-    value: ({ usage }) => usage.swapBytes ?? 0n,
-  },
-  {
-    name: 'container_memory_failcnt',
-    help: 'Times that the memory limit was reached.',
-    kind: 'counter',
-    value: ({ usage }) => usage.memoryFailures,
-  },
-  {
-    name: 'container_spec_memory_limit_bytes',
-    help: 'Memory limit; 0 for none.',
-    kind: 'gauge',
-    value: ({ usage }) => usage.memoryLimitBytes ?? 0n,
-  },
-  {
-    name: 'container_spec_memory_reservation_limit_bytes',
-    help: 'Memory reservation; 0 for none.',
-    kind: 'gauge',
-    value: () => 0n,
-  },
-  {
-    name: 'container_spec_memory_swap_limit_bytes',
-    help: 'Limit of memory and swap; 0 for none.',
-    kind: 'gauge',
-    value: ({ usage }) => usage.swapLimitBytes ?? 0n,
-  },
-  {
-    name: 'container_spec_cpu_shares',
-    help: 'Processor weight.',
-    kind: 'gauge',
-    value: ({ record }) => record.resources?.cpuShares ?? 0n,
-  },
-  {
-    name: 'container_spec_cpu_period',
-    help: 'Period of the processor limit, microseconds.',
-    kind: 'gauge',
-    value: ({ record }) => record.resources?.cpuPeriod ?? 0n,
-  },
-  {
-    name: 'container_processes',
-    help: 'Processes and threads that run.',
-    kind: 'gauge',
-    value: ({ usage }) => usage.processes,
-  },
-  { name: 'container_threads', help: 'Threads that run.', kind: 'gauge', value: ({ usage }) => usage.processes },
-  {
-    name: 'container_fs_usage_bytes',
-    help: 'Bytes in the writable layer.',
-    kind: 'gauge',
-    value: ({ disk }) => disk.bytes,
-  },
-  {
-    name: 'container_fs_inodes_total',
-    help: 'Files in the writable layer.',
-    kind: 'gauge',
-    value: ({ disk }) => disk.inodes,
-  },
-  {
-    name: 'container_start_time_seconds',
-    help: 'When it was started, seconds since 1970.',
-    kind: 'gauge',
-    value: ({ record }) => (record.phase.name === 'running' ? seconds(BigInt(record.phase.startedAtNs)) : undefined),
-  },
-  {
-    name: 'container_last_seen',
-    help: 'When it was seen last, seconds since 1970.',
-    kind: 'gauge',
-    value: ({ nowNs }) => seconds(nowNs),
-  },
-  {
-    name: 'container_blkio_device_usage_total',
-    help: 'Bytes read and written on block devices.',
-    kind: 'counter',
-    value: ({ usage }) => usage.ioReadBytes + usage.ioWriteBytes,
-  },
-  {
-    name: 'container_fs_reads_bytes_total',
-    help: 'Bytes read from block devices.',
-    kind: 'counter',
-    value: ({ usage }) => usage.ioReadBytes,
-  },
-  {
-    name: 'container_fs_writes_bytes_total',
-    help: 'Bytes written to block devices.',
-    kind: 'counter',
-    value: ({ usage }) => usage.ioWriteBytes,
-  },
-  {
-    name: 'container_fs_reads_total',
-    help: 'Reads from block devices.',
-    kind: 'counter',
-    value: ({ usage }) => usage.ioReads,
-  },
-  {
-    name: 'container_fs_writes_total',
-    help: 'Writes to block devices.',
-    kind: 'counter',
-    value: ({ usage }) => usage.ioWrites,
-  },
-  {
-    name: 'container_fs_limit_bytes',
-    help: 'Size of the file system of the writable layer.',
-    kind: 'gauge',
-    value: ({ filesystem }) => filesystem.sizeBytes,
-  },
-  {
-    name: 'container_fs_inodes_free',
-    help: 'Files that the file system can still take.',
-    kind: 'gauge',
-    value: ({ filesystem }) => filesystem.freeInodes,
-  },
-  {
-    name: 'container_file_descriptors',
-    help: 'Open files of all processes.',
-    kind: 'gauge',
-    value: ({ files }) => files.open,
-  },
-  {
-    name: 'container_sockets',
-    help: 'Open sockets of all processes.',
-    kind: 'gauge',
-    value: ({ files }) => files.sockets,
-  },
-  {
-    name: 'container_memory_kernel_usage',
-    help: 'Memory that the kernel uses for it.',
-    kind: 'gauge',
-    value: ({ usage }) => usage.kernelMemoryBytes,
-  },
-  {
-    name: 'container_memory_failures_total',
-    help: 'Page faults.',
-    kind: 'counter',
-    labels: { failure_type: 'pgfault', scope: 'container' },
-    value: ({ usage }) => usage.pageFaults,
-  },
-  {
-    name: 'container_oom_events_total',
-    help: 'Processes killed for want of memory.',
-    kind: 'counter',
-    value: ({ outOfMemoryKills }) => outOfMemoryKills,
-  },
-  {
-    name: 'container_threads_max',
-    help: 'Threads that may run; 0 for no limit.',
-    kind: 'gauge',
-    value: ({ usage }) => usage.processLimit ?? 0n,
-  },
-];
-
-const linkMetrics: readonly { name: string; help: string; value: (link: Link) => bigint }[] = [
-  {
-    name: 'container_network_receive_bytes_total',
-    help: 'Bytes received.',
-    value: ({ statistics }) => statistics.rxBytes,
-  },
-  {
-    name: 'container_network_receive_packets_total',
-    help: 'Packets received.',
-    value: ({ statistics }) => statistics.rxPackets,
-  },
-  {
-    name: 'container_network_receive_errors_total',
-    help: 'Errors while receiving.',
-    value: ({ statistics }) => statistics.rxErrors,
-  },
-  {
-    name: 'container_network_transmit_bytes_total',
-    help: 'Bytes sent.',
-    value: ({ statistics }) => statistics.txBytes,
-  },
-  {
-    name: 'container_network_transmit_packets_total',
-    help: 'Packets sent.',
-    value: ({ statistics }) => statistics.txPackets,
-  },
-  {
-    name: 'container_network_transmit_errors_total',
-    help: 'Errors while sending.',
-    value: ({ statistics }) => statistics.txErrors,
-  },
-  {
-    name: 'container_network_receive_packets_dropped_total',
-    help: 'Packets dropped while receiving.',
-    value: ({ statistics }) => statistics.rxDropped,
-  },
-  {
-    name: 'container_network_transmit_packets_dropped_total',
-    help: 'Packets dropped while sending.',
-    value: ({ statistics }) => statistics.txDropped,
-  },
-];
+/** Labels of every metric, as cAdvisor has them in a cluster: `id` is the cgroup, `name` the id in the CRI. */
+const baseLabels = ['container', 'id', 'image', 'name', 'namespace', 'pod'] as const;
 
 /** All metrics with their labels, in the order of their values' labels. */
 export function metricDescriptors() {
   return [
-    ...containerMetrics.map(({ name, help, labels }) => ({
-      name,
-      help,
-      labelKeys: [...baseLabels, ...Object.keys(labels ?? {})],
-    })),
+    ...containerMetrics.map(({ name, help, labelKeys }) => ({ name, help, labelKeys: [...baseLabels, ...labelKeys] })),
     ...linkMetrics.map(({ name, help }) => ({ name, help, labelKeys: [...baseLabels, 'interface'] })),
   ];
 }
-
-const typeOf = (kind: Kind): MetricType => (kind === 'counter' ? MetricType.COUNTER : MetricType.GAUGE);
 
 /** The metrics of a sandbox (its network) and of its running containers. */
 export async function sandboxMetrics(context: RuntimeContext, sandbox: SandboxRecord) {
@@ -319,52 +28,114 @@ export async function sandboxMetrics(context: RuntimeContext, sandbox: SandboxRe
     .list()
     .filter(({ sandboxId, phase }) => sandboxId === sandbox.id && phase.name === 'running');
   const timestamp = toNanoseconds(context.clock.now());
-  const labels = [sandbox.cgroupParent, sandbox.config.metadata?.name ?? '', ''];
+  const { name = '', namespace = '' } = sandbox.config.metadata ?? {};
+  const labels = ['', sandbox.cgroupParent, '', sandbox.id, namespace, name];
   return {
     podSandboxId: sandbox.id,
     metrics: sandboxLinks(sandbox).flatMap((link) =>
-      linkMetrics.map(({ name, value }) => ({
-        name,
-        timestamp,
-        metricType: MetricType.COUNTER,
-        labelValues: [...labels, link.name],
-        value: { value: value(link) },
-      })),
+      linkMetrics.map((one) => {
+        const labelValues = [...labels, link.name];
+        return metric(one.name, MetricType.COUNTER, { timestamp, labelValues, value: one.value(link.statistics) });
+      }),
     ),
-    containerMetrics: await Promise.all(running.map((record) => metricsOf(context, record, timestamp))),
+    containerMetrics: await Promise.all(running.map((record) => metricsOf(context, sandbox, record, timestamp))),
   };
 }
 
-async function metricsOf(context: RuntimeContext, record: ContainerRecord, timestamp: bigint) {
+function metric(
+  name: string,
+  metricType: MetricType,
+  { timestamp, labelValues, value }: { timestamp: bigint; labelValues: string[]; value: bigint },
+): Metric {
+  return create(MetricSchema, { name, timestamp, metricType, labelValues, value: { value } });
+}
+
+async function metricsOf(context: RuntimeContext, sandbox: SandboxRecord, record: ContainerRecord, timestamp: bigint) {
+  const facts = await factsOf(context, record, timestamp);
+  const { metadata, image } = record.config;
+  const labels = [
+    metadata?.name ?? '',
+    record.cgroupPath,
+    image?.userSpecifiedImage || image?.image || '',
+    record.id,
+    sandbox.config.metadata?.namespace ?? '',
+    sandbox.config.metadata?.name ?? '',
+  ];
+  const metrics = facts
+    ? containerMetrics.flatMap(({ name, kind, rows }) =>
+        rows(facts).map(({ value, labels: own = [] }) => {
+          const type = kind === 'counter' ? MetricType.COUNTER : MetricType.GAUGE;
+          return metric(name, type, { timestamp, labelValues: [...labels, ...own], value });
+        }),
+      )
+    : [];
+  return { containerId: record.id, metrics };
+}
+
+/** All that metrics are made of; undefined when the container has just ended. */
+async function factsOf(
+  context: RuntimeContext,
+  record: ContainerRecord,
+  nowNs: bigint,
+): Promise<ContainerFacts | undefined> {
   const usage = context.cgroups.usage(record.cgroupPath);
-  const disk = await context.rootfs.usage(record.id).catch(() => ({ bytes: 0n, inodes: 0n }));
-  const { blocks, bsize, ffree } = await statfs(context.settings.root, { bigint: true });
-  const filesystem = { sizeBytes: blocks * bsize, freeInodes: ffree };
-  const files = await openFiles(context.cgroups.processes(record.cgroupPath));
-  const outOfMemoryKills = BigInt(context.cgroups.outOfMemoryKills(record.cgroupPath));
-  const labelValues = [record.cgroupPath, record.config.metadata?.name ?? '', record.config.image?.image ?? ''];
-  const metrics = containerMetrics.flatMap(({ name, kind, value, labels }): Omit<Metric, '$typeName'>[] => {
-    const found = usage && value({ usage, record, disk, nowNs: timestamp, filesystem, files, outOfMemoryKills });
-    if (found === undefined) return [];
-    return [
-      {
-        name,
-        timestamp,
-        metricType: typeOf(kind),
-        labelValues: [...labelValues, ...Object.values(labels ?? {})],
-        value: { $typeName: 'runtime.v1.UInt64Value', value: found },
-      },
-    ];
-  });
-  return { containerId: record.id, metrics: metrics as Metric[] };
+  const details = context.cgroups.details(record.cgroupPath);
+  if (!usage || !details || record.phase.name !== 'running') return undefined;
+  const { root } = context.settings;
+  const pids = context.cgroups.processes(record.cgroupPath);
+  const [disk, { blocks, bsize, ffree }, files, softLimits] = await Promise.all([
+    context.rootfs.usage(record.id).catch(() => ({ bytes: 0n, inodes: 0n })),
+    statfs(root, { bigint: true }),
+    openFiles(pids),
+    readSoftLimits(record.phase.process.pid),
+  ]);
+  return {
+    usage,
+    details,
+    record,
+    disk,
+    filesystem: { device: deviceName(deviceOf(root)), sizeBytes: blocks * bsize, freeInodes: ffree },
+    processes: { count: BigInt(pids.length), ...files },
+    softLimits,
+    outOfMemoryKills: BigInt(context.cgroups.outOfMemoryKills(record.cgroupPath)),
+    deviceName,
+    nowNs,
+  };
 }
 
 /** Open files of processes, and how many of them are sockets; processes that end meanwhile are left out. */
-async function openFiles(pids: readonly number[]): Promise<ContainerInputs['files']> {
+async function openFiles(pids: readonly number[]): Promise<{ openFiles: bigint; sockets: bigint }> {
   const lists = pids.map(async (pid) => {
     const names = await readdir(`/proc/${pid}/fd`).catch(() => []);
     return Promise.all(names.map((name) => readlink(`/proc/${pid}/fd/${name}`).catch(() => '')));
   });
   const all = (await Promise.all(lists)).flat();
-  return { open: BigInt(all.length), sockets: BigInt(all.filter((target) => target.startsWith('socket:')).length) };
+  const sockets = all.filter((target) => target.startsWith('socket:'));
+  return { openFiles: BigInt(all.length), sockets: BigInt(sockets.length) };
+}
+
+/** The soft limit of open files, the one that cAdvisor tells; none when it is not limited. */
+async function readSoftLimits(pid: number): Promise<Map<string, bigint>> {
+  const text = await readFile(`/proc/${pid}/limits`, 'utf8').catch(() => '');
+  const files = /^Max open files\s+(\d+)/m.exec(text)?.[1];
+  return new Map(files ? [['max_open_files', BigInt(files)]] : []);
+}
+
+/** The device number of the file system of a path: `8:1`. */
+function deviceOf(path: string): string {
+  const { dev } = statSync(path, { bigint: true });
+  // As glibc's gnu_dev_major and gnu_dev_minor take it apart.
+  const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn);
+  const minor = (dev & 0xffn) | ((dev >> 12n) & ~0xffn);
+  return `${major}:${minor}`;
+}
+
+/** `/dev/sda` for `8:0`; the number where no block device has it (overlay, tmpfs, btrfs). */
+function deviceName(device: string): string {
+  try {
+    const name = /^DEVNAME=(.+)$/m.exec(readFileSync(`/sys/dev/block/${device}/uevent`, 'utf8'))?.[1];
+    return `/dev/${name ?? basename(readlinkSync(`/sys/dev/block/${device}`))}`;
+  } catch {
+    return device;
+  }
 }
