@@ -4,6 +4,7 @@ import { faultPoint } from '../async/index.ts';
 import { isRunning } from '../host/exec/index.ts';
 import { unpinNamespace } from '../host/namespaces/index.ts';
 import { conmonFiles } from './containers/conmon.ts';
+import { endAbandonedExecs } from './containers/exec.ts';
 import { noteExit, takeLostExit } from './containers/exited.ts';
 import { releaseContainer } from './containers/remove-container.ts';
 import { clearTask } from './containers/task-cleanup.ts';
@@ -86,6 +87,7 @@ async function adoptContainer(context: RuntimeContext, record: ContainerRecord, 
     await noteExit(context, record.id);
     const { phase } = containers.get(record.id);
     if (phase.name === 'running' && (rebooted || !isRunning(phase.process))) await takeLostExit(context, record.id);
+    else if (phase.name === 'running') await endAbandonedExecs(context, record);
     return;
   }
   if (rebooted && record.phase.name === 'created') {

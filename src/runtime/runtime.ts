@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { equals } from '@bufbuild/protobuf';
 import { ContainerConfigSchema, PodSandboxConfigSchema } from '../api/cri/index.ts';
@@ -191,6 +191,7 @@ async function makeContext(options: {
       clock,
       handler: (stream, connection) => serveStream(context, stream, connection),
       onError: (error) => log.debug('stream failed', { error }),
+      ...(await streamingTls(settings.streamingTls)),
     }),
     kernel: probeKernel(),
     serial: new SerialRunner(),
@@ -211,6 +212,18 @@ function makeFlights(): RuntimeContext['flights'] {
     ),
     containers: new Flights('container', (left, right) => equals(ContainerConfigSchema, left, right)),
   };
+}
+
+/** @throws Error naming the file that cannot be read */
+async function streamingTls(files: RuntimeSettings['streamingTls']): Promise<{ tls?: { cert: Buffer; key: Buffer } }> {
+  if (!files) return {};
+  const { certificateFile, keyFile } = files;
+  const read = (path: string): Promise<Buffer> =>
+    readFile(path).catch((cause: Error) => {
+      throw new Error(`streamingTls: cannot read ${path}: ${cause.message}`, { cause });
+    });
+  const [cert, key] = await Promise.all([read(certificateFile), read(keyFile)]);
+  return { tls: { cert, key } };
 }
 
 function probeKernel(): Kernel {

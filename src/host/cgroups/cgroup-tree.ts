@@ -203,7 +203,8 @@ const knownControllers = new Set(
   ),
 );
 
-function processesBelow(directory: string): number[] {
+/** The processes in a directory of a tree and below it. */
+export function processesBelow(directory: string): number[] {
   try {
     const own = readFileSync(join(directory, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number);
     const below = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isDirectory());

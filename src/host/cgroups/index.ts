@@ -1,4 +1,5 @@
 export { CgroupTree, type CgroupVersion, openCgroups, removeCgroupTree } from './cgroup-tree.ts';
 export type { CgroupDetails, DeviceUsage, HugepageUsage } from './details.ts';
 export { type CgroupLimits, sharesToWeight } from './limits.ts';
+export { createSubCgroup, findSubCgroups, type SubCgroup } from './sub-cgroup.ts';
 export type { CgroupUsage, Pressure, PressureLine } from './usage.ts';

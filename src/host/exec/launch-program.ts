@@ -22,6 +22,8 @@ export interface LaunchedProgram {
   stderr: Readable | null;
   /** The pipe of a descriptor beyond 2. */
   pipe(descriptor: number): Duplex;
+  /** Resolves when it has ended; its output may still have to be read. */
+  exited: Promise<void>;
   /** Resolves with its status (128 + signal number) when it has ended and its output is read; never rejects. */
   ended: Promise<{ status: number; error?: Error }>;
   kill(signal: NodeJS.Signals): void;
@@ -42,6 +44,10 @@ export function launchProgram(argv: readonly string[], options: LaunchOptions = 
     child.on('error', (error) => resolve({ status: 127, error }));
     child.on('close', (code, signal) => resolve({ status: code ?? (signal === 'SIGKILL' ? 137 : 143) }));
   });
+  const exited = new Promise<void>((resolve) => {
+    child.on('error', () => resolve());
+    child.on('exit', () => resolve());
+  });
   for (const stream of child.stdio) stream?.on('error', () => {});
   return {
     pid: child.pid ?? 0,
@@ -49,6 +55,7 @@ export function launchProgram(argv: readonly string[], options: LaunchOptions = 
     stdout: child.stdout,
     stderr: child.stderr,
     pipe: (descriptor) => child.stdio[descriptor] as Duplex,
+    exited,
     ended,
     kill: (signal) => void child.kill(signal),
     unref: () => child.unref(),

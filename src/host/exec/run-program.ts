@@ -27,6 +27,8 @@ export interface ProgramResult {
   timedOut: boolean;
   stdout: Buffer;
   stderr: Buffer;
+  /** Whether output was dropped for being too much. */
+  truncated: boolean;
 }
 
 /** A program that could not be run, or whose status was not 0. */
@@ -70,6 +72,7 @@ export function runProgram(argv: readonly string[], options: ProgramOptions = {}
             stop();
           })
         : undefined;
+    if (options.signal?.aborted) stop();
     options.signal?.addEventListener('abort', stop, { once: true });
     const maximum = options.maximumOutputBytes ?? 16 * 1024 * 1024;
     const stdout = collect(child.stdout!, maximum);
@@ -88,19 +91,20 @@ export function runProgram(argv: readonly string[], options: ProgramOptions = {}
     child.on('close', (code, signal) => {
       settle();
       const status = code ?? 128 + (signalNumbers[signal ?? ''] ?? 0);
-      resolve({ status, timedOut, stdout: stdout(), stderr: stderr() });
+      const [output, errors] = [stdout(), stderr()];
+      const truncated = output.truncated || errors.truncated;
+      resolve({ status, timedOut, stdout: output.bytes, stderr: errors.bytes, truncated });
     });
   });
 }
 
-function collect(stream: NodeJS.ReadableStream, maximum: number): () => Buffer {
+function collect(stream: NodeJS.ReadableStream, maximum: number): () => { bytes: Buffer; truncated: boolean } {
   const parts: Buffer[] = [];
   let size = 0;
   stream.on('data', (part: Buffer) => {
-    if (size >= maximum) return;
-    parts.push(part.subarray(0, maximum - size));
+    if (size < maximum) parts.push(part.subarray(0, maximum - size));
     size += part.length;
   });
   stream.on('error', () => {});
-  return () => Buffer.concat(parts);
+  return () => ({ bytes: Buffer.concat(parts), truncated: size > maximum });
 }

@@ -50,6 +50,9 @@ export const results = {
   setsockopt: declare<[fd: number, level: number, name: number, value: Bytes, length: number]>(
     'int setsockopt(int fd, int level, int name, const void *value, unsigned int length)',
   ),
+  getsockopt: declare<[fd: number, level: number, name: number, value: Bytes, length: Bytes]>(
+    'int getsockopt(int fd, int level, int name, _Out_ void *value, _Inout_ void *length)',
+  ),
   shutdown: declare<[fd: number, how: number]>('int shutdown(int fd, int how)'),
 };
 

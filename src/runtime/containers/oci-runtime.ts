@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { open, stat, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Clock } from '../../async/index.ts';
+import type { CgroupVersion } from '../../host/cgroups/index.ts';
 import { isRunning, type ProcessIdentity, runProgram } from '../../host/exec/index.ts';
 import { codeOf, RuntimeError, unlessMissing } from '../errors.ts';
 import { removeTree } from '../store/json-file.ts';
@@ -13,6 +14,7 @@ export class OciRuntime {
   readonly path: string;
   readonly #root: string;
   readonly #clock: Clock;
+  #canGroup: Promise<boolean> | undefined;
 
   constructor(options: { name: string; path: string; root: string; clock: Clock }) {
     this.name = options.name;
@@ -51,6 +53,21 @@ export class OciRuntime {
     const options = { timeoutMs: 60_000, clock: this.#clock };
     const { status, stderr } = await runProgram([this.path, `--root=${this.#root}`, ...argv], options);
     if (status !== 0) throw new RuntimeError('UNKNOWN', describeOciFailure(stderr.toString('utf8')));
+  }
+
+  /**
+   * Whether `exec` can put its process into a group inside of the container's cgroup: runc from 1.1 on; crun only where
+   * there is one tree. Found out once, from the runtime's own help.
+   */
+  canGroupExecs(version: CgroupVersion): Promise<boolean> {
+    this.#canGroup ??= runProgram([this.path, 'exec', '--help'], { timeoutMs: 10_000, clock: this.#clock }).then(
+      ({ stdout }) => {
+        const help = stdout.toString('utf8');
+        return /--cgroup\b/.test(help) && (version === 'v2' || help.includes('[<controller>:]'));
+      },
+      () => false,
+    );
+    return this.#canGroup;
   }
 
   /** The start of a command line that runs a process in a container. */

@@ -1,23 +1,29 @@
 import type { ExecSyncRequest } from '../../api/cri/index.ts';
 import { faultPoint } from '../../async/index.ts';
-import { killTree, runProgram } from '../../host/exec/index.ts';
-import { execFailure, type PreparedExec, prepareExec } from '../containers/exec.ts';
+import { runProgram } from '../../host/exec/index.ts';
+import { maxMessageBytes } from '../../wire/grpc/index.ts';
+import { execFailure, prepareExec } from '../containers/exec.ts';
 import type { RuntimeContext } from '../context.ts';
 import { RuntimeError } from '../errors.ts';
 
-/** How long the OCI runtime has to end after the command that it waits for was killed, milliseconds. */
-const graceMs = 2_000;
+/** Both outputs have to fit into one message, which no client takes any longer. */
+const maximumOutputBytes = maxMessageBytes - 4096;
 
-/** ExecSync: runs a command in a container and gives its output; one that takes too long is killed. */
+/**
+ * ExecSync: runs a command in a container and gives its output; one that takes too long is gone with all that it started
+ * when the caller is told. Output beyond what an answer can hold is read and dropped.
+ */
 export async function execSync(context: RuntimeContext, request: ExecSyncRequest, signal: AbortSignal) {
   const record = context.store.containers.get(request.containerId);
+  const timeoutMs = timeoutOf(request);
   await using exec = await prepareExec(context, record, { command: request.cmd, terminal: false });
   let ended = false;
   const result = await runProgram(exec.argv, {
-    timeoutMs: Number(request.timeout) * 1000,
+    ...(timeoutMs > 0 ? { timeoutMs } : {}),
     clock: context.clock,
     signal,
-    onAbort: (pid) => void endExec(context, exec, { pid, ended: () => ended }),
+    maximumOutputBytes,
+    onAbort: (pid) => void exec.kill({ pid, ended: () => ended }),
   }).finally(() => {
     ended = true;
   });
@@ -25,24 +31,27 @@ export async function execSync(context: RuntimeContext, request: ExecSyncRequest
   if (result.timedOut || signal.aborted)
     throw new RuntimeError(
       'DEADLINE_EXCEEDED',
-      `command ${JSON.stringify(request.cmd)} timed out: context deadline exceeded`,
+      result.timedOut
+        ? `command ${JSON.stringify(request.cmd)} timed out: timeout ${request.timeout}s exceeded: context deadline exceeded`
+        : `command ${JSON.stringify(request.cmd)} was ended: the caller is gone`,
     );
-  if (result.status !== 0 && (await exec.pid()) === undefined) throw execFailure(result.stderr.toString('utf8'));
-  return { stdout: result.stdout, stderr: result.stderr, exitCode: result.status };
+  if (result.status !== 0 && !exec.started()) throw execFailure(result.stderr.toString('utf8'));
+  const [stdout, stderr] = fit(result.stdout, result.stderr, maximumOutputBytes);
+  if (result.truncated || stdout.length < result.stdout.length || stderr.length < result.stderr.length)
+    context.log.info('output of a command was too long for an answer and is cut', { id: record.id, cmd: request.cmd });
+  return { stdout, stderr, exitCode: result.status };
 }
 
-/**
- * Ends a command. The OCI runtime, its parent, ends by itself then: killed at once it could not wait for the command, which
- * would stay as a zombie until somebody else does.
- */
-async function endExec(
-  context: RuntimeContext,
-  exec: PreparedExec,
-  runtime: { pid: number; ended: () => boolean },
-): Promise<void> {
-  if ((await exec.pid()) === undefined) return killTree(runtime.pid);
-  await exec.kill();
-  context.clock.after(graceMs, () => {
-    if (!runtime.ended()) killTree(runtime.pid);
-  });
+/** Milliseconds; 0 for no limit. @throws RuntimeError INVALID_ARGUMENT */
+function timeoutOf({ timeout }: ExecSyncRequest): number {
+  if (timeout < 0n)
+    throw new RuntimeError('INVALID_ARGUMENT', `the timeout of a command is ${timeout} s: must be 0 or more`);
+  return Number(timeout) * 1000;
+}
+
+/** Cuts two outputs so that they fit together; the shorter one is cut only if it has more than half. */
+export function fit(one: Buffer, other: Buffer, maximum: number): [Buffer, Buffer] {
+  const half = maximum >>> 1;
+  const first = Math.min(one.length, Math.max(half, maximum - other.length));
+  return [one.subarray(0, first), other.subarray(0, maximum - first)];
 }

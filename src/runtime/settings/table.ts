@@ -2,6 +2,7 @@ import type { RegistryConfig } from '../images/index.ts';
 import {
   absolutePath,
   addressRanges,
+  duration,
   list,
   mapping,
   oneOf,
@@ -134,6 +135,20 @@ export const settingTable = {
   ),
   streamingAddress: setting(text(), '127.0.0.1', 'Where exec, attach and port-forward are served.'),
   streamingPort: setting(wholeNumber(0, 65_535), 0, 'The port of that; 0 is any free one.'),
+  streamingTls: optional(
+    record({ certificateFile: absolutePath(), keyFile: absolutePath() }, {}),
+    'PEM files with which it speaks TLS; without them it should listen where nobody else is.',
+  ),
+  streamingIdleTimeoutMs: setting(
+    duration(),
+    4 * 3_600_000,
+    'After how long a streaming connection on which nothing happens is closed.',
+  ),
+  streamingSetupTimeoutMs: setting(
+    duration(),
+    30_000,
+    'How long a client may take to open the streams of its connection.',
+  ),
 } as const satisfies Record<string, Setting<any, boolean>>;
 
 type Table = typeof settingTable;

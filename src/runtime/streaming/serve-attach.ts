@@ -1,10 +1,15 @@
 import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import type { AttachRequest } from '../../api/cri/index.ts';
-import { connectPacketSocket } from '../../host/sockets/index.ts';
-import { serveRemoteCommand } from '../../wire/streams/index.ts';
+import { connectPacketSocket, type DescriptorStream } from '../../host/sockets/index.ts';
+import { type RemoteCommand, serveRemoteCommand } from '../../wire/streams/index.ts';
 import { conmonFiles, resizeLine, sendControl } from '../containers/conmon.ts';
 import type { RuntimeContext } from '../context.ts';
 import { messageOf } from '../errors.ts';
+import type { ContainerRecord } from '../store/container-record.ts';
+import { keepOpen, takeKept } from './kept-monitors.ts';
+import { streamTimeouts } from './stream-timeouts.ts';
 import type { Connection } from './streaming-server.ts';
 
 /** Packets from conmon begin with what they are. */
@@ -13,39 +18,79 @@ const [outputPacket, errorPacket] = [2, 3];
 /** conmon takes packets up to this size. */
 const largestInput = 32_768;
 
-/** Connects the client with the first process of a container, through its monitor; ends when either side goes. */
+/** Output that may wait for one client, bytes. */
+const largestBacklog = 8 << 20;
+
+/**
+ * Connects the client with the first process of a container, through its monitor; ends when either side goes. The
+ * container goes on without its clients.
+ *
+ * conmon waits for whoever is connected to it, and with it would wait the container's output and log. So everything is
+ * read at once, and a client that is too far behind is told so and dropped.
+ */
 export async function serveAttach(
   context: RuntimeContext,
   request: AttachRequest,
   { request: http, socket, head }: Connection,
 ): Promise<void> {
   const { stdin, stdout, stderr, tty } = request;
-  const remote = await serveRemoteCommand(http, socket, head, { stdin, stdout, stderr, tty, clock: context.clock });
+  const options = { stdin, stdout, stderr, tty, ...streamTimeouts(context) };
+  const remote = await serveRemoteCommand(http, socket, head, options);
   if (!remote) return;
-  const { id, config } = context.store.containers.get(request.containerId);
-  const bundle = context.paths.bundle(id);
   try {
-    const monitor = connectPacketSocket(join(bundle, conmonFiles.attach));
-    remote.onResize(({ width, height }) => void sendControl(bundle, resizeLine(height, width)).catch(() => {}));
-    const closed = new Promise<void>((resolve) => monitor.once('close', resolve));
-    // A client that does not read holds up conmon, and in the end the container, as it does with other runtimes; the
-    // alternative would be to keep what it does not take in memory.
-    monitor.on('data', (packet: Buffer) => {
-      const target = packet[0] === outputPacket ? remote.stdout : packet[0] === errorPacket ? remote.stderr : undefined;
-      if (!target || target.write(packet.subarray(1))) return;
-      monitor.pause();
-      target.once('drain', () => monitor.resume());
-    });
-    monitor.on('error', () => monitor.destroy());
-    monitor.on('end', () => monitor.destroy());
-    remote.stdin?.on('data', (part: Buffer) => {
-      for (let at = 0; at < part.length; at += largestInput) monitor.write(part.subarray(at, at + largestInput));
-    });
-    if (config.stdin) remote.stdin?.on('end', () => monitor.end());
-    remote.signal.addEventListener('abort', () => monitor.destroy(), { once: true });
-    await closed;
-    await remote.exit({ code: 0 });
+    const record = context.store.containers.get(request.containerId);
+    const monitor =
+      takeKept(record.id) ?? connectPacketSocket(join(context.paths.bundle(record.id), conmonFiles.attach));
+    await attach(context, record, remote, monitor);
   } catch (cause) {
-    await remote.exit({ error: `failed to attach to container "${id}": ${messageOf(cause)}` });
+    await remote.exit({ error: `failed to attach to container "${request.containerId}": ${messageOf(cause)}` });
   }
+}
+
+async function attach(
+  context: RuntimeContext,
+  record: ContainerRecord,
+  remote: RemoteCommand,
+  monitor: DescriptorStream,
+): Promise<void> {
+  const { id, config } = record;
+  const bundle = context.paths.bundle(id);
+  if (config.tty)
+    remote.onResize(({ width, height }) => void sendControl(bundle, resizeLine(height, width)).catch(() => {}));
+  if (remote.stdin) void feed(remote.stdin, monitor, config);
+  const over = Promise.withResolvers<'ended' | 'gone' | 'slow'>();
+  const onPacket = (packet: Buffer): void => {
+    const target = packet[0] === outputPacket ? remote.stdout : packet[0] === errorPacket ? remote.stderr : undefined;
+    if (!target || target.writableEnded) return;
+    target.write(packet.subarray(1));
+    if (target.writableLength > largestBacklog) over.resolve('slow');
+  };
+  const onClose = (): void => over.resolve('ended');
+  monitor.on('data', onPacket);
+  monitor.once('end', onClose);
+  monitor.once('close', onClose);
+  if (remote.signal.aborted) over.resolve('gone');
+  remote.signal.addEventListener('abort', () => over.resolve('gone'), { once: true });
+  const reason = await over.promise;
+  monitor.off('data', onPacket);
+  // conmon takes the end of any client for the end of the input: with `stdinOnce` the container's would be closed by one
+  // that had no part in it.
+  if (reason !== 'ended' && config.stdin && config.stdinOnce && !remote.stdin) keepOpen(id, monitor);
+  else monitor.destroy();
+  if (reason === 'slow') {
+    context.log.warn('a client of attach did not take the output and was dropped', { id });
+    const error = `the client does not take the container's output: more than ${largestBacklog} bytes wait`;
+    await remote.exit({ error }, { discard: true });
+  } else await remote.exit({ code: 0 });
+}
+
+/** Input in packets that conmon can take. Its end is the container's only with `stdinOnce`. */
+async function feed(stdin: Readable, monitor: Writable, config: { stdin: boolean; stdinOnce: boolean }): Promise<void> {
+  if (!config.stdin) return void stdin.resume();
+  const cut = async function* (parts: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const part of parts)
+      for (let at = 0; at < part.length; at += largestInput) yield part.subarray(at, at + largestInput);
+  };
+  await pipeline(stdin, cut, monitor, { end: config.stdinOnce }).catch(() => {});
+  stdin.resume();
 }

@@ -1,73 +1,138 @@
+import type { Readable, Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import type { ExecRequest } from '../../api/cri/index.ts';
-import { launchProgram } from '../../host/exec/index.ts';
+import { type LaunchedProgram, launchProgram } from '../../host/exec/index.ts';
 import { openTerminal } from '../../host/sockets/index.ts';
-import { type ExitStatus, type RemoteCommand, serveRemoteCommand } from '../../wire/streams/index.ts';
-import { execFailure, type PreparedExec, prepareExec } from '../containers/exec.ts';
+import {
+  type ExitStatus,
+  type RemoteCommand,
+  serveRemoteCommand,
+  type TerminalSize,
+} from '../../wire/streams/index.ts';
+import { execFailure, type PreparedExec, prepareExec, shellCodeOf } from '../containers/exec.ts';
 import type { RuntimeContext } from '../context.ts';
 import { messageOf } from '../errors.ts';
+import { StartGate } from './start-gate.ts';
+import { streamTimeouts } from './stream-timeouts.ts';
 import type { Connection } from './streaming-server.ts';
 
-/** Runs a command in a container with its input and output at the client. It ends when the client goes. */
+/** How long the first size of a terminal is waited for, milliseconds. */
+const firstSizeMs = 30;
+
+/**
+ * Runs a command in a container with its input and output at the client. It ends, with all that it has started, when the
+ * client goes before the command has ended by itself.
+ */
 export async function serveExec(
   context: RuntimeContext,
   request: ExecRequest,
   { request: http, socket, head }: Connection,
 ): Promise<void> {
   const { stdin, stdout, stderr, tty, cmd } = request;
-  const remote = await serveRemoteCommand(http, socket, head, { stdin, stdout, stderr, tty, clock: context.clock });
+  const options = { stdin, stdout, stderr, tty, ...streamTimeouts(context) };
+  const remote = await serveRemoteCommand(http, socket, head, options);
   if (!remote) return;
   try {
     const record = context.store.containers.get(request.containerId);
-    await using exec = await prepareExec(context, record, { command: cmd, terminal: tty });
-    const onGone = (): void => void exec.kill();
-    remote.signal.addEventListener('abort', onGone, { once: true });
-    await remote.exit(await (tty ? runOnTerminal(exec, remote) : runOnPipes(exec, remote)));
+    const size = tty ? await firstSize(context, remote) : undefined;
+    await using exec = await prepareExec(context, record, { command: cmd, terminal: tty, size });
+    if (remote.signal.aborted) return;
+    await remote.exit(await (tty ? runOnTerminal : runOnPipes)(context, exec, remote));
   } catch (cause) {
     await remote.exit({ error: messageOf(cause) });
   }
 }
 
-async function runOnPipes(exec: PreparedExec, remote: RemoteCommand): Promise<ExitStatus> {
-  const program = launchProgram(exec.argv, { stdio: [remote.stdin ? 'pipe' : 'ignore', 'pipe', 'pipe'] });
-  if (remote.stdin && program.stdin) remote.stdin.pipe(program.stdin);
-  let said = '';
-  program.stderr?.on('data', (part: Buffer) => {
-    if (said.length < 4096) said += part.toString('utf8');
+/** The size of the client's terminal, which comes right behind the connection; undefined from a client that says none. */
+function firstSize(context: RuntimeContext, remote: RemoteCommand): Promise<TerminalSize | undefined> {
+  return new Promise((resolve) => {
+    const timer = context.clock.after(firstSizeMs, () => resolve(undefined));
+    remote.onResize((size) => {
+      timer.cancel();
+      resolve(size);
+    });
   });
-  const { stdout, stderr } = program;
-  if (remote.stdout) stdout?.pipe(remote.stdout, { end: false });
-  else stdout?.resume();
-  if (remote.stderr) stderr?.pipe(remote.stderr, { end: false });
+}
+
+async function runOnPipes(context: RuntimeContext, exec: PreparedExec, remote: RemoteCommand): Promise<ExitStatus> {
+  const program = launchProgram(exec.argv, { stdio: [remote.stdin ? 'pipe' : 'ignore', 'pipe', 'pipe'] });
+  endWithClient(exec, remote, program);
+  if (remote.stdin && program.stdin) feed(remote.stdin, program.stdin);
+  const gate = new StartGate({ started: exec.started, exited: program.exited, clock: context.clock });
+  program.stderr?.pipe(gate);
+  const outputs = [pass(program.stdout!, remote.stdout, remote.signal), pass(gate, remote.stderr, remote.signal)];
   const { status, error } = await program.ended;
+  await Promise.all(outputs);
   if (error) return { error: `cannot run the OCI runtime: ${error.message}` };
-  if (status !== 0 && (await exec.pid()) === undefined) return { error: execFailure(said).message };
-  return { code: status };
+  return status !== 0 && !exec.started() ? notStarted(gate.said, remote.stderr) : { code: status };
 }
 
 /** A terminal of ours, to which the OCI runtime passes on what is on the container's own. */
-async function runOnTerminal(exec: PreparedExec, remote: RemoteCommand): Promise<ExitStatus> {
+async function runOnTerminal(context: RuntimeContext, exec: PreparedExec, remote: RemoteCommand): Promise<ExitStatus> {
   const terminal = openTerminal();
   try {
-    const { programFd } = terminal;
+    const { programFd, stream } = terminal;
     const program = launchProgram(exec.argv, { stdio: [programFd, programFd, programFd], detached: true });
     terminal.closeProgramSide();
+    endWithClient(exec, remote, program);
     remote.onResize(({ width, height }) => {
       terminal.resize(height, width);
       program.kill('SIGWINCH');
     });
-    remote.stdin?.pipe(terminal.input, { end: false });
-    let said = '';
-    terminal.output.on('data', (part: Buffer) => {
-      if (said.length < 4096) said += part.toString('utf8');
-    });
-    if (remote.stdout) terminal.output.pipe(remote.stdout, { end: false });
-    const outputRead = new Promise<void>((resolve) => terminal.output.once('close', resolve));
+    remote.stdin?.pipe(stream, { end: false });
+    const gate = new StartGate({ started: exec.started, exited: program.exited, clock: context.clock });
+    stream.pipe(gate);
+    const output = pass(gate, remote.stdout, remote.signal);
     const { status, error } = await program.ended;
     if (error) return { error: `cannot run the OCI runtime: ${error.message}` };
-    await outputRead;
-    if (status !== 0 && (await exec.pid()) === undefined) return { error: execFailure(said).message };
-    return { code: status };
+    await output;
+    return status !== 0 && !exec.started() ? notStarted(gate.said, remote.stdout) : { code: status };
   } finally {
     terminal.close();
   }
+}
+
+function endWithClient(exec: PreparedExec, remote: RemoteCommand, program: LaunchedProgram): void {
+  let ended = false;
+  void program.exited.then(() => {
+    ended = true;
+  });
+  onAbort(remote.signal, () => void exec.kill({ pid: program.pid, ended: () => ended }).catch(() => {}));
+}
+
+/** Input goes on being read when the command has closed its own, or whatever comes behind it would be stuck. */
+function feed(from: Readable, to: Writable): void {
+  from.pipe(to);
+  to.once('close', () => {
+    from.unpipe(to);
+    from.resume();
+  });
+}
+
+/** Copies to the client as fast as that takes it; resolves when all is copied, or dropped because the client is gone. */
+async function pass(from: Readable, to: Writable | undefined, signal: AbortSignal): Promise<void> {
+  if (to && !signal.aborted) from.pipe(to, { end: false });
+  else from.resume();
+  onAbort(signal, () => {
+    from.unpipe();
+    from.resume();
+  });
+  await finished(from, { writable: false }).catch(() => {});
+}
+
+function onAbort(signal: AbortSignal, callback: () => void): void {
+  if (signal.aborted) callback();
+  else signal.addEventListener('abort', callback, { once: true });
+}
+
+/**
+ * A command that is not there or cannot be executed ends as it would in a shell: a word on its error output and code 127
+ * or 126. Whatever else went wrong is an error of the server.
+ */
+function notStarted(said: string, errors: Writable | undefined): ExitStatus {
+  const { message } = execFailure(said);
+  const code = shellCodeOf(message);
+  if (!code || !errors) return { error: message };
+  errors.write(`${message}\r\n`);
+  return { code };
 }

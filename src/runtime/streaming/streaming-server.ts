@@ -1,6 +1,7 @@
 import type { AttachRequest, ExecRequest, PortForwardRequest } from '../../api/cri/index.ts';
 import type { Clock } from '../../async/index.ts';
 import { createHttpServer, type HttpServer } from '../../wire/http/index.ts';
+import { refuseUpgrade } from '../../wire/streams/index.ts';
 import { TokenCache } from './tokens.ts';
 
 /** What a stream's connection is for. */
@@ -21,35 +22,46 @@ export interface Connection {
 /** Serves one connection that has been let in. */
 export type StreamHandler = (stream: StreamRequest, connection: Connection) => Promise<void>;
 
+/** How the streaming server is made. */
+export interface StreamingServerOptions {
+  clock: Clock;
+  handler: StreamHandler;
+  onError: (error: unknown) => void;
+  /** Certificate and key for TLS; without them connections are plain. */
+  tls?: { cert: Buffer; key: Buffer };
+}
+
+/** After this long the kernel asks whether a silent client is still there, milliseconds. */
+const keepAliveMs = 30_000;
+/** How long connections have to end when the server is closed, milliseconds. */
+const closeMs = 5_000;
+
 /** The HTTP server to which exec, attach and port-forward lead; every address works once. */
 export class StreamingServer {
+  readonly #options: StreamingServerOptions;
   readonly #tokens: TokenCache<StreamRequest>;
   readonly #server: HttpServer;
+  readonly #running = new Set<Promise<void>>();
   #base = '';
 
-  constructor(options: { clock: Clock; handler: StreamHandler; onError: (error: unknown) => void }) {
+  constructor(options: StreamingServerOptions) {
+    this.#options = options;
     this.#tokens = new TokenCache(options.clock);
     this.#server = createHttpServer({
-      handler: (_, response) => void response.writeHead(404).end(),
-      upgrade: (request, socket, head) => {
-        const [kind, token = ''] = (request.url ?? '').split('?')[0]!.split('/').slice(1);
-        const stream = this.#tokens.take(token);
-        if (!stream || stream.kind !== kind) {
-          socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
-          return;
-        }
-        options.handler(stream, { request, socket, head }).catch((error: unknown) => {
-          options.onError(error);
-          socket.destroy();
-        });
+      handler: (request, response) => {
+        const known = /^\/(exec|attach|portforward)\//.test(request.url ?? '');
+        response.writeHead(known ? 400 : 404, { 'content-type': 'text/plain; charset=utf-8' });
+        response.end(known ? 'this address takes SPDY/3.1 and WebSocket connections only\n' : 'not found\n');
       },
+      upgrade: (request, socket, head) => this.#accept({ request, socket, head }),
+      ...(options.tls ? { tls: options.tls } : {}),
     });
   }
 
   async listen(host: string, port: number): Promise<void> {
     const address = await this.#server.listen({ host, port });
     const name = address.host.includes(':') ? `[${address.host}]` : address.host;
-    this.#base = `http://${name}:${address.port}`;
+    this.#base = `${this.#options.tls ? 'https' : 'http'}://${name}:${address.port}`;
   }
 
   /** The address for a request that was found valid. */
@@ -57,7 +69,24 @@ export class StreamingServer {
     return `${this.#base}/${stream.kind}/${this.#tokens.insert(stream)}`;
   }
 
-  close(): Promise<void> {
-    return this.#server.close();
+  /** Ends every connection; resolves when what served them is done, or has had its time. */
+  async close(): Promise<void> {
+    await this.#server.close();
+    await Promise.race([Promise.allSettled([...this.#running]), this.#options.clock.sleep(closeMs)]);
+  }
+
+  #accept({ request, socket, head }: Connection): void {
+    const [kind, token = ''] = (request.url ?? '').split('?')[0]!.split('/').slice(1);
+    const stream = this.#tokens.take(token);
+    if (!stream || stream.kind !== kind) return refuseUpgrade(socket, 404, 'no such address, or it was used before\n');
+    (socket as { setKeepAlive?: (on: boolean, delay: number) => void }).setKeepAlive?.(true, keepAliveMs);
+    const serving: Promise<void> = this.#options
+      .handler(stream, { request, socket, head })
+      .catch((error: unknown) => {
+        this.#options.onError(error);
+        socket.destroy();
+      })
+      .finally(() => this.#running.delete(serving));
+    this.#running.add(serving);
   }
 }

@@ -9,3 +9,4 @@ export {
   refuseServed,
   serveGrpc,
 } from './serve-grpc.ts';
+export { maxMessageBytes } from './service-definition.ts';

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { type Clock, systemClock, type Timer } from '../../async/index.ts';
+import { keepBeating } from './heartbeat.ts';
 import { watchIdle } from './idle-timeout.ts';
 import { offeredStreamProtocols } from './remote-command.ts';
 import { SpdySession, type SpdyStream } from './spdy/index.ts';
@@ -28,6 +29,8 @@ export interface PortForwardOptions {
 export const tunnelProtocol = 'SPDY/3.1+portforward.k8s.io';
 const spdyProtocol = 'portforward.k8s.io';
 const channelProtocols = ['v4.channel.k8s.io', 'v4.base64.channel.k8s.io', ''];
+/** A port that takes nothing for so long must not hold up the connections to others, milliseconds. */
+const stallTimeoutMs = 10_000;
 const defaults = { setupTimeoutMs: 30_000, idleTimeoutMs: 4 * 3600 * 1000 };
 
 /**
@@ -116,6 +119,7 @@ async function serveSession(transport: Duplex, head: Buffer, options: PortForwar
     {
       role: 'server',
       clock,
+      stallTimeoutMs,
       onStream,
       onClose: () => {
         gone.abort(new Error('the client has gone'));
@@ -132,6 +136,7 @@ async function serveSession(transport: Duplex, head: Buffer, options: PortForwar
     gone.signal,
     () => session.destroy(),
   );
+  keepBeating(clock, gone.signal, () => session.ping());
   await closed.promise;
   await Promise.allSettled([...running]);
 }
@@ -184,6 +189,7 @@ async function serveChannels(
     gone.signal,
     () => webSocket.terminate(),
   );
+  keepBeating(clock, gone.signal, () => webSocket.ping());
   await Promise.all(
     ports.map((port, index) => {
       const [data, error] = [channels.stream(index * 2), channels.stream(index * 2 + 1)];

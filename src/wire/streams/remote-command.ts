@@ -3,6 +3,7 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { type Clock, systemClock } from '../../async/index.ts';
 import { type ExitStatus, formatExitStatus, formatExitText } from './exit-status.ts';
+import { keepBeating } from './heartbeat.ts';
 import { watchIdle } from './idle-timeout.ts';
 import { SpdySession, type SpdyStream } from './spdy/index.ts';
 import { type TerminalSize, TerminalSizes } from './terminal-sizes.ts';
@@ -35,8 +36,10 @@ export interface RemoteCommand {
   signal: AbortSignal;
   /** Calls back for every size of the client's terminal, at once with the last one known. */
   onResize(listener: (size: TerminalSize) => void): void;
-  /** Sends what is still to be sent, then how the command has ended, and closes. Idempotent. */
-  exit(status: ExitStatus): Promise<void>;
+  /**
+   * Sends what is still to be sent (or with `discard` drops it), then how the command has ended, and closes. Idempotent.
+   */
+  exit(status: ExitStatus, options?: { discard?: boolean }): Promise<void>;
 }
 
 /** SPDY: newest first. v5 has the same streams as v4 there. */
@@ -115,6 +118,7 @@ async function serveWebSocket(
     over.signal,
     () => webSocket.terminate(),
   );
+  keepBeating(clock, over.signal, () => webSocket.ping());
   const sizes = new TerminalSizes();
   if (options.tty) streams.stream(channels.resize).on('data', (chunk: Buffer) => sizes.add(chunk));
   const outputs = (['stdout', 'stderr'] as const).filter((name) => options[name]);
@@ -128,10 +132,10 @@ async function serveWebSocket(
     ...Object.fromEntries(outputs.map((name) => [name, streams.stream(channels[name])])),
     signal: gone.signal,
     onResize: (listener) => sizes.onSize(listener),
-    exit: async (status) => {
+    exit: async (status, exitOptions) => {
       if (ended) return;
       ended = true;
-      await Promise.all(outputs.map((name) => finish(streams.stream(channels[name]))));
+      await Promise.all(outputs.map((name) => finish(streams.stream(channels[name]), exitOptions?.discard)));
       const text = formatFor(protocol, status);
       if (text !== '') streams.send(channels.error, Buffer.from(text));
       streams.close();
@@ -200,6 +204,7 @@ async function serveSpdy(
     gone.signal,
     () => session.destroy(),
   );
+  keepBeating(clock, gone.signal, () => session.ping());
   return commandOf(session, protocol, streams, gone.signal);
 }
 
@@ -221,21 +226,23 @@ function commandOf(
     ),
     signal,
     onResize: (listener) => sizes.onSize(listener),
-    exit: async (status) => {
+    exit: async (status, { discard } = {}) => {
       if (ended) return;
       ended = true;
-      await Promise.all(outputs.map(finish));
+      await Promise.all(outputs.map((stream) => finish(stream, discard)));
       const error = streams.get('error')!;
       const text = formatFor(protocol, status);
       if (text !== '') error.write(text);
-      await finish(error);
+      const said = finish(error);
+      if (!discard) await said;
       session.close();
     },
   };
 }
 
 /** Ends a stream and waits until its bytes are with the connection, or can be no more. */
-async function finish(stream: Writable): Promise<void> {
+async function finish(stream: Writable, discard = false): Promise<void> {
+  if (discard) return void stream.destroy();
   if (stream.destroyed || stream.writableFinished) return;
   stream.end();
   await finished(stream, { readable: false }).catch(() => {});

@@ -90,7 +90,8 @@ export class WebSocketChannels {
   constructor(webSocket: WebSocket, protocol: string, onActivity: () => void = () => {}) {
     this.#webSocket = webSocket;
     this.#onActivity = onActivity;
-    for (const event of ['message', 'ping', 'pong'] as const) webSocket.on(event, onActivity);
+    // Pongs answer our own pings and say nothing.
+    for (const event of ['message', 'ping'] as const) webSocket.on(event, onActivity);
     this.#base64 = protocol.includes('base64');
     this.#canClose = protocol.startsWith('v5.');
     webSocket.binaryType = 'nodebuffer';

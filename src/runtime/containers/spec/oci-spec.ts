@@ -22,6 +22,8 @@ export interface OciSpec {
 /** A process in a container; also what `runc exec --process` reads. */
 export interface OciProcess {
   terminal: boolean;
+  /** In characters. */
+  consoleSize?: { width: number; height: number };
   user: { uid: number; gid: number; additionalGids: number[] };
   args: string[];
   env: string[];

@@ -40,17 +40,34 @@ const identifier = (bytes: Buffer, at: number): number => bytes.readUInt32BE(at)
 /** Cuts a byte stream into frames, however it was split. */
 export class FrameReader {
   #rest: Buffer = Buffer.alloc(0);
+  /** Pieces that have come since, while there are too few bytes for a frame. */
+  #pieces: Buffer[] = [];
+  #pieceBytes = 0;
+  /** Bytes without which nothing can be read. */
+  #need = 1;
   /** The data frame that is being read: its stream, bytes still to come, whether it is the last. */
   #data: { streamId: number; left: number; fin: boolean } | undefined;
 
   /** @throws SpdyError for bytes that are no frames; nothing after them can be read */
   *read(chunk: Buffer): Generator<Frame> {
-    this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    this.#pieces.push(chunk);
+    this.#pieceBytes += chunk.length;
+    if (this.#rest.length + this.#pieceBytes < this.#need) return;
+    this.#rest =
+      this.#rest.length === 0 && this.#pieces.length === 1 ? chunk : Buffer.concat([this.#rest, ...this.#pieces]);
+    this.#pieces = [];
+    this.#pieceBytes = 0;
+    this.#need = 1;
     for (;;) {
       const frame = this.#data ? this.#readData(this.#data) : this.#readFrame();
       if (frame === 'more') return;
       if (frame) yield frame;
     }
+  }
+
+  #more(bytes: number): 'more' {
+    this.#need = bytes;
+    return 'more';
   }
 
   #take(length: number): Buffer {
@@ -69,7 +86,7 @@ export class FrameReader {
 
   /** Undefined: a data frame begins. */
   #readFrame(): Frame | 'more' | undefined {
-    if (this.#rest.length < 8) return 'more';
+    if (this.#rest.length < 8) return this.#more(8);
     const first = this.#rest.readUInt32BE(0);
     const flags = this.#rest[4]!;
     const length = this.#rest.readUIntBE(5, 3);
@@ -81,7 +98,7 @@ export class FrameReader {
     const version = (first >>> 16) & 0x7fff;
     if (version !== 3) throw new SpdyError('UNSUPPORTED_VERSION', `a frame of version ${version}`);
     if (length > maximumControlBytes) throw new SpdyError('FRAME_TOO_LARGE', `a control frame of ${length} bytes`);
-    if (this.#rest.length < 8 + length) return 'more';
+    if (this.#rest.length < 8 + length) return this.#more(8 + length);
     this.#take(8);
     return parseControl(first & 0xffff, flags, this.#take(length));
   }

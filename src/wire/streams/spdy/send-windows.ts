@@ -5,6 +5,7 @@ interface Waiting {
 
 /** What a stream may start to send before the peer says more (SPDY draft 3.1, section 2.6.8). */
 const initialWindow = 64 * 1024;
+const largestWindow = 0x7fffffff;
 
 /**
  * How much may be sent on each stream and on the session. Most peers of container streams never grant anything: the
@@ -40,24 +41,28 @@ export class SendWindows {
     this.#advance(streamId);
   }
 
-  update(streamId: number, delta: number): void {
+  /** The peer grants more. Gives false for more than a window can be; then nothing has changed. */
+  update(streamId: number, delta: number): boolean {
     if (streamId === 0) {
+      if (this.#session + delta > largestWindow) return false;
       this.#sessionBinds = true;
       this.#session += delta;
       for (const id of [...this.#waiting.keys()]) this.#advance(id);
-      return;
+      return true;
     }
-    this.#binds = true;
     const window = this.#windows.get(streamId);
-    if (window === undefined) return;
+    if (window !== undefined && window + delta > largestWindow) return false;
+    this.#binds = true;
+    if (window === undefined) return true;
     this.#windows.set(streamId, window + delta);
     this.#advance(streamId);
+    return true;
   }
 
   /** The peer's SETTINGS_INITIAL_WINDOW_SIZE: changes what every stream has. */
   setInitial(bytes: number): void {
     this.#binds = true;
-    const delta = Math.min(bytes, 0x7fffffff) - this.#initial;
+    const delta = Math.min(bytes, largestWindow) - this.#initial;
     this.#initial += delta;
     for (const [id, window] of this.#windows) this.#windows.set(id, window + delta);
     for (const id of [...this.#waiting.keys()]) this.#advance(id);

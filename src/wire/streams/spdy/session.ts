@@ -14,6 +14,11 @@ export interface SpdySessionOptions {
   onStream?: (stream: SpdyStream) => void;
   /** Told once, when the session is over. */
   onClose?: (error?: Error) => void;
+  /**
+   * A stream whose reader has taken nothing for so long, milliseconds, is reset when others have to wait because of it:
+   * with a peer that knows no windows a full stream holds up the whole connection. Default: they wait.
+   */
+  stallTimeoutMs?: number;
   clock?: Clock;
 }
 
@@ -30,6 +35,8 @@ const unreadLimit = { stream: 1 << 20, session: 64 << 20 };
 const updateEvery = 32 * 1024;
 /** Longest piece of a data frame, so that streams take turns. */
 const pieceBytes = 32 * 1024;
+/** Answers that may wait for a peer which does not read them; beyond that it is not read either. */
+const answerLimit = 256 * 1024;
 /** How long the peer has to close after we have said goodbye, milliseconds. */
 const lingerMs = 5_000;
 
@@ -48,6 +55,10 @@ export class SpdySession implements StreamOwner {
   /** Bytes read since the peer was last told, by stream; 0 is the session. */
   readonly #read = new Map<number, number>();
   #unread = 0;
+  /** Bytes of control frames that the connection has not taken yet. */
+  #unsent = 0;
+  #nextPing: number;
+  #stall: Timer | undefined;
   #paused = false;
   #lastPeerStream = 0;
   #nextStream: number;
@@ -60,6 +71,7 @@ export class SpdySession implements StreamOwner {
     this.#transport = transport;
     this.#options = options;
     this.#nextStream = options.role === 'client' ? 1 : 2;
+    this.#nextPing = this.#nextStream;
     this.lastActivity = this.#clock.monotonic();
     this.#windows = new SendWindows((streamId, bytes, callback) => this.#sendPiece(streamId, bytes, callback));
     transport.on('error', (error) => this.#onClosed(error));
@@ -92,6 +104,13 @@ export class SpdySession implements StreamOwner {
     return stream;
   }
 
+  /** Asks the peer for a sign of life. The answer does not count as activity. */
+  ping(): void {
+    if (this.#state !== 'open') return;
+    this.#write(writeFrame.ping(this.#nextPing));
+    this.#nextPing = (this.#nextPing + 2) % 0x1_0000_0000;
+  }
+
   /** Says goodbye after everything that was written, and waits a little for the peer to close. */
   close(status = 0): void {
     if (this.#state !== 'open') return;
@@ -120,6 +139,7 @@ export class SpdySession implements StreamOwner {
 
   taken(stream: SpdyStream, bytes: number): void {
     this.#unread -= bytes;
+    stream.takenAt = this.#clock.monotonic();
     if (this.#streams.has(stream.id)) this.#grant(stream.id, bytes);
     this.#resume(false);
   }
@@ -141,7 +161,12 @@ export class SpdySession implements StreamOwner {
   }
 
   #write(bytes: Buffer): void {
-    if (this.#transport.writable) this.#transport.write(bytes);
+    if (!this.#transport.writable) return;
+    this.#unsent += bytes.length;
+    this.#transport.write(bytes, () => {
+      this.#unsent -= bytes.length;
+      this.#resume(false);
+    });
   }
 
   #sendPiece(streamId: number, bytes: Buffer, callback?: (error?: Error | null) => void): void {
@@ -157,7 +182,6 @@ export class SpdySession implements StreamOwner {
   }
 
   #onData(chunk: Buffer): void {
-    this.lastActivity = this.#clock.monotonic();
     if (this.#state !== 'open') return;
     try {
       for (const frame of this.#frames.read(chunk)) this.#onFrame(frame);
@@ -168,13 +192,28 @@ export class SpdySession implements StreamOwner {
       this.#onClosed(error);
       return;
     }
-    if (this.#isFull()) {
-      this.#paused = true;
-      this.#transport.pause();
-    }
+    if (this.#paused || !this.#isFull()) return;
+    this.#paused = true;
+    this.#transport.pause();
+    this.#watchStall();
+  }
+
+  #watchStall(): void {
+    const { stallTimeoutMs } = this.#options;
+    if (stallTimeoutMs === undefined) return;
+    this.#stall = this.#clock.after(stallTimeoutMs, () => {
+      const since = this.#clock.monotonic() - stallTimeoutMs;
+      const stuck = [...this.#streams.values()].filter(
+        ({ queuedBytes, takenAt }) => queuedBytes > 0 && takenAt <= since,
+      );
+      const [worst] = stuck.sort((one, other) => other.queuedBytes - one.queuedBytes);
+      if (this.#paused && this.#streams.size > 2) worst?.destroy(new SpdyError('FLOW_CONTROL_ERROR', 'nobody reads'));
+      if (this.#paused) this.#watchStall();
+    });
   }
 
   #isFull(): boolean {
+    if (this.#unsent > answerLimit) return true;
     if (this.#unread > unreadLimit.session) return true;
     if (this.#unread <= unreadLimit.stream) return false;
     for (const { queuedBytes } of this.#streams.values()) if (queuedBytes > unreadLimit.stream) return true;
@@ -184,10 +223,14 @@ export class SpdySession implements StreamOwner {
   #resume(always: boolean): void {
     if (!always && (!this.#paused || this.#isFull())) return;
     this.#paused = false;
+    this.#stall?.cancel();
     this.#transport.resume();
   }
 
   #onFrame(frame: Frame): void {
+    // An answer to a ping of ours has our parity.
+    const isAnswer = frame.kind === 'ping' && frame.id % 2 === this.#nextPing % 2;
+    if (!isAnswer) this.lastActivity = this.#clock.monotonic();
     switch (frame.kind) {
       case 'data':
         return this.#onStreamData(frame.streamId, frame.bytes, frame.fin);
@@ -212,11 +255,13 @@ export class SpdySession implements StreamOwner {
         for (const { id, value } of frame.entries) if (id === initialWindowSetting) this.#windows.setInitial(value);
         return;
       case 'ping':
-        // An answer to a ping of ours has our parity.
-        if (frame.id % 2 === (this.#options.role === 'server' ? 1 : 0)) this.#write(writeFrame.ping(frame.id));
+        if (!isAnswer) this.#write(writeFrame.ping(frame.id));
         return;
       case 'windowUpdate':
-        return this.#windows.update(frame.streamId, frame.delta);
+        if (this.#windows.update(frame.streamId, frame.delta)) return;
+        if (frame.streamId === 0) throw new SpdyError('FLOW_CONTROL_ERROR', 'the window of the session overflows');
+        this.#streams.get(frame.streamId)?.destroy(new SpdyError('FLOW_CONTROL_ERROR', 'a window overflows'));
+        return;
       case 'goAway':
       case 'unknown':
         // After a goodbye the peer opens nothing more; what is open goes on until the connection ends.
@@ -229,6 +274,7 @@ export class SpdySession implements StreamOwner {
     // The session's window is given back at once: a stream that nobody reads must not use up the share of the others.
     this.#grant(0, bytes.length);
     this.#unread += bytes.length;
+    if (stream?.queuedBytes === 0) stream.takenAt = this.#clock.monotonic();
     if (stream?.receive(bytes, fin)) return;
     this.#unread -= bytes.length;
     if (!stream && bytes.length > 0 && !this.#wasOpen(streamId))
@@ -242,10 +288,9 @@ export class SpdySession implements StreamOwner {
 
   #onSynStream(id: number, flags: number, headers: StreamHeaders): void {
     const parity = this.#options.role === 'server' ? 1 : 0;
-    if (id === 0 || id % 2 !== parity || id <= this.#lastPeerStream) {
-      this.#write(writeFrame.rstStream(id, resetCodes.PROTOCOL_ERROR));
-      return;
-    }
+    // Numbers only grow (section 2.3.2 of the draft).
+    if (id === 0 || id % 2 !== parity || id <= this.#lastPeerStream)
+      throw new SpdyError('PROTOCOL_ERROR', `stream ${id} cannot be opened after stream ${this.#lastPeerStream}`);
     this.#lastPeerStream = id;
     if (!this.#options.onStream || this.#streams.size >= maximumStreams) {
       this.#write(writeFrame.rstStream(id, resetCodes.REFUSED_STREAM));
@@ -266,6 +311,7 @@ export class SpdySession implements StreamOwner {
     if (this.#state === 'closed') return;
     const unexpected = this.#state === 'open' ? error : undefined;
     this.#state = 'closed';
+    this.#stall?.cancel();
     if (this.#transport.destroyed || this.#transport.readableEnded) this.#linger?.cancel();
     this.#windows.fail(new SpdyError('SESSION_CLOSED', 'the connection was closed'));
     for (const stream of [...this.#streams.values()]) stream.receiveEnd();

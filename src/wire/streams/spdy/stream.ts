@@ -29,6 +29,8 @@ export class SpdyStream extends Duplex {
   #refuse: (error: Error) => void = () => {};
   /** Bytes that have come and that nobody has read yet. */
   queuedBytes = 0;
+  /** When the reader last took some: monotonic milliseconds, kept by the session. */
+  takenAt = 0;
 
   constructor(
     owner: StreamOwner,
