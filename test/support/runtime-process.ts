@@ -21,7 +21,6 @@ armFaults(process.env.DECKHAND_FAULT ?? '');
 const runtime = startRuntime(JSON.parse(settings), { log, clock: systemClock });
 await runtime.ready;
 if (archive) await runtime.images().importArchive(archive, { name: name ?? 'busybox' });
-process.stdout.write('ready\n');
 const end = (remove: boolean) => void runtime.stop({ remove }).then(() => process.exit(0));
 process.on('SIGTERM', () => end(false));
 process.on('SIGUSR2', () => end(true));
@@ -29,3 +28,4 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   armFaults(line);
   process.stdout.write('armed\n');
 });
+process.stdout.write('ready\n');
