@@ -21,7 +21,7 @@ export function servePorts(
   request: PortForwardRequest,
   { request: http, socket, head }: Connection,
 ): Promise<void> {
-  const { id } = context.store.sandboxes.get(request.podSandboxId);
+  const id = request.podSandboxId;
   return servePortForward(http, socket, head, {
     ...(request.port.length > 0 ? { ports: request.port } : {}),
     ...streamTimeouts(context),

@@ -80,13 +80,16 @@ export class StreamingServer {
     const stream = this.#tokens.take(token);
     if (!stream || stream.kind !== kind) return refuseUpgrade(socket, 404, 'no such address, or it was used before\n');
     (socket as { setKeepAlive?: (on: boolean, delay: number) => void }).setKeepAlive?.(true, keepAliveMs);
-    const serving: Promise<void> = this.#options
-      .handler(stream, { request, socket, head })
-      .catch((error: unknown) => {
-        this.#options.onError(error);
-        socket.destroy();
-      })
-      .finally(() => this.#running.delete(serving));
+    const serving = this.#serve(stream, { request, socket, head }).finally(() => this.#running.delete(serving));
     this.#running.add(serving);
+  }
+
+  async #serve(stream: StreamRequest, connection: Connection): Promise<void> {
+    try {
+      await this.#options.handler(stream, connection);
+    } catch (error) {
+      this.#options.onError(error);
+      connection.socket.destroy();
+    }
   }
 }
