@@ -1,5 +1,3 @@
-import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { ContainerEventType } from '../../api/cri/index.ts';
 import { faultPoint } from '../../async/index.ts';
 import { identifyProcess, isRunning } from '../../host/exec/index.ts';
@@ -10,6 +8,7 @@ import { toNanoseconds } from '../identifiers.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import { createWithConmon } from './conmon.ts';
 import { noteExit } from './exited.ts';
+import { prepareLog } from './log-file.ts';
 import { publishContainer } from './publish.ts';
 import { clearTask } from './task-cleanup.ts';
 
@@ -36,7 +35,7 @@ export function startContainer(context: RuntimeContext, id: string): Promise<voi
 async function run(context: RuntimeContext, record: ContainerRecord): Promise<void> {
   const runtime = ociRuntimeOf(context, record.runtimeHandler);
   if (!runtime) throw notFound('runtime handler', record.runtimeHandler);
-  if (record.logPath) await mkdir(dirname(record.logPath), { recursive: true, mode: 0o755 });
+  const logPath = await prepareLog(context.paths.bundle(record.id), record.logPath);
   const { config } = record;
   const conmon = {
     conmonPath: context.settings.conmonPath,
@@ -46,7 +45,7 @@ async function run(context: RuntimeContext, record: ContainerRecord): Promise<vo
     name: config.metadata?.name ?? record.id,
     bundle: context.paths.bundle(record.id),
     exits: context.paths.exits,
-    logPath: record.logPath,
+    logPath,
     terminal: config.tty,
     stdin: config.stdin,
     stdinOnce: config.stdinOnce,

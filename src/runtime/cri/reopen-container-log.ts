@@ -1,9 +1,7 @@
-import { stat } from 'node:fs/promises';
 import type { ReopenContainerLogRequest } from '../../api/cri/index.ts';
-import { faultPoint, pollUntil } from '../../async/index.ts';
-import { reopenLine, sendControl } from '../containers/conmon.ts';
+import { reopenLog } from '../containers/log-file.ts';
 import type { RuntimeContext } from '../context.ts';
-import { notInState, stepFailed, unlessMissing } from '../errors.ts';
+import { notInState, stepFailed } from '../errors.ts';
 
 /** ReopenContainerLog: has the log written to a new file, after the old one was moved away. */
 export async function reopenContainerLog(context: RuntimeContext, request: ReopenContainerLogRequest) {
@@ -11,11 +9,8 @@ export async function reopenContainerLog(context: RuntimeContext, request: Reope
   if (record.phase.name !== 'running') throw notInState(`container "${record.id}" is not running`);
   if (!record.logPath) return {};
   try {
-    await faultPoint('reopen-log:begin');
-    await sendControl(context.paths.bundle(record.id), reopenLine);
-    await faultPoint('reopen-log:asked');
-    const exists = async (): Promise<boolean> => (await unlessMissing(stat(record.logPath))) !== undefined;
-    await pollUntil('the new log file', exists, { timeoutMs: 5000, intervalMs: 2, clock: context.clock });
+    // One after the other: the second finds the new log in place.
+    await context.serial.run(`log ${record.id}`, () => reopenLog(context, record));
   } catch (cause) {
     throw stepFailed('failed to reopen the log', cause);
   }

@@ -122,5 +122,7 @@ export function logPathOf(sandbox: SandboxRecord, config: ContainerConfig): stri
   if (!config.logPath || !sandbox.config.logDirectory) return '';
   const path = join(sandbox.config.logDirectory, config.logPath);
   if (basename(path) === '') throw invalid(`log path "${config.logPath}" names no file`);
+  if (basename(path).includes(':'))
+    throw invalid(`log path "${config.logPath}" cannot be used: conmon takes no colon in the name of a log file`);
   return path;
 }
