@@ -170,8 +170,15 @@ async function makeContext(options: {
       clock,
     }),
   ]);
-  const bridge = new BridgeNetwork({ name: settings.bridgeName, mtu: settings.mtu, log });
-  if (settings.podCidr) bridge.setRange(settings.podCidr);
+  const bridge = await BridgeNetwork.open({
+    name: settings.bridgeName,
+    ...(settings.mtu ? { mtu: settings.mtu } : {}),
+    ...(settings.podCidr ? { podCidr: settings.podCidr } : {}),
+    ...(settings.bridgeRules ? { rules: settings.bridgeRules } : {}),
+    file: join(settings.root, 'network.json'),
+    log,
+    clock,
+  });
   const context: RuntimeContext = {
     settings,
     log,

@@ -25,5 +25,7 @@ export {
   type NewLink,
   readLink,
 } from './route/links.ts';
+export { deleteNeighbour, listNeighbours, type Neighbour, setNeighbour } from './route/neighbours.ts';
 export { addRoute, deleteRoute, listRoutes, type Route } from './route/routes.ts';
+export { limitRate, type Rate, redirectIncoming, unlimitRate } from './route/traffic-control.ts';
 export { NetlinkSocket, type NetlinkSocketOptions, netlinkProtocol, readError } from './socket.ts';

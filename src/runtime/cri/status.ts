@@ -25,13 +25,13 @@ export async function status(context: RuntimeContext, request: StatusRequest) {
   };
 }
 
-function describeConfig({ settings, cgroups, ociRuntimes, store, kernel }: RuntimeContext) {
+function describeConfig({ settings, bridge, cgroups, ociRuntimes, store, kernel }: RuntimeContext) {
   return {
     rootDir: settings.root,
     stateDir: settings.state,
     cgroupParent: settings.cgroupParent,
     cgroupVersion: cgroups.version,
-    podCidr: settings.podCidr,
+    podCidr: bridge.ranges.join(','),
     bridgeName: settings.bridgeName,
     cniConfDir: settings.cniConfDir,
     runtimes: [...ociRuntimes.values()].map(({ name, path }) => ({ name, path })),

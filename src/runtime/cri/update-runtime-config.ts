@@ -1,14 +1,17 @@
 import type { UpdateRuntimeConfigRequest } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { invalid } from '../errors.ts';
+import { splitRanges } from '../network/bridge/bridge-network.ts';
 
-/** UpdateRuntimeConfig: tells the range of pod addresses, unless it was configured or is known. */
+/**
+ * UpdateRuntimeConfig: tells the ranges of pod addresses, `10.88.0.0/24` or one of each family with a comma between. Pods
+ * that are there keep their addresses. None told means no change.
+ */
 export async function updateRuntimeConfig(context: RuntimeContext, request: UpdateRuntimeConfigRequest) {
-  const cidrs = (request.runtimeConfig?.networkConfig?.podCidr ?? '').split(',').filter(Boolean);
-  const cidr = cidrs.find((one) => !one.includes(':'));
-  if (!cidr) return {};
+  const cidrs = splitRanges(request.runtimeConfig?.networkConfig?.podCidr ?? '');
+  if (cidrs.length === 0) return {};
   try {
-    context.bridge.setRange(cidr);
+    context.bridge.tellRanges(cidrs);
   } catch (cause) {
     throw invalid((cause as Error).message);
   }

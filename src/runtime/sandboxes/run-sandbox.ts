@@ -53,6 +53,8 @@ async function createSandbox(context: RuntimeContext, config: PodSandboxConfig, 
   makeNamespaces(directory, record);
   await faultPoint('run-sandbox:namespaces');
   const network = attachNetwork(context, record);
+  // It may fail while nobody waits for it yet.
+  network.catch(() => {});
   try {
     await stage('write the sandbox files', () => writeSandboxFiles(directory, record));
     await faultPoint('run-sandbox:files');

@@ -107,7 +107,12 @@ export const settingTable = {
     'deckhand0',
     'The built-in bridge.',
   ),
-  mtu: setting(wholeNumber(576, 65_535), 1500, 'Largest packet on the built-in bridge.'),
+  mtu: optional(wholeNumber(576, 65_535), 'Largest packet on the built-in bridge; at least 1280 for IPv6.', {
+    defaultText: 'that of the link with the default route, else 1500',
+  }),
+  bridgeRules: optional(oneOf('nftables', 'iptables'), 'What the rules of the built-in bridge are written with.', {
+    defaultText: '`nftables` where the kernel has it',
+  }),
   cniConfDir: optional(
     absolutePath(),
     'A directory with CNI configurations; while it holds one, plugins make the pod network instead of the bridge.',

@@ -13,6 +13,9 @@ export const routeMessage = {
   newNeighbour: 28,
   delNeighbour: 29,
   getNeighbour: 30,
+  newDiscipline: 36,
+  delDiscipline: 37,
+  newFilter: 44,
 } as const;
 
 /** Multicast groups of rtnetlink. */
@@ -48,6 +51,9 @@ export const linkAttribute = {
 /** Inside `linkInfo`. */
 export const linkInfoAttribute = { kind: 1, data: 2, portKind: 4, portData: 5 } as const;
 
+/** Inside `afSpec`, by address family: what IPv6 does with the link. Mode 1: it gets no link-local address. */
+export const ipv6LinkAttribute = { addressMode: 8 } as const;
+
 /** Inside a veth's data: the other end. */
 export const vethPeer = 1;
 
@@ -56,6 +62,12 @@ export const bridgePortAttribute = { state: 1, mode: 4, guard: 5, learning: 8, u
 
 /** Attributes of an address (linux/if_addr.h). */
 export const addressAttribute = { address: 1, local: 2, label: 3, broadcast: 4, flags: 8 } as const;
+
+/** Attributes of a neighbour (linux/neighbour.h). */
+export const neighbourAttribute = { destination: 1, hardwareAddress: 2 } as const;
+
+/** States of a neighbour. */
+export const neighbourState = { permanent: 0x80 } as const;
 
 /** Attributes of a route. */
 export const routeAttribute = {

@@ -4,6 +4,7 @@ import type { NetlinkSocket } from '../socket.ts';
 import {
   bridgePortAttribute,
   family,
+  ipv6LinkAttribute,
   linkAttribute,
   linkFlag,
   linkInfoAttribute,
@@ -26,6 +27,8 @@ export interface Link {
   master: number;
   /** Index of the other end (veth) or the link below; 0 without. */
   peer: number;
+  /** A description that somebody gave it; empty without. */
+  alias: string;
   statistics: LinkStatistics;
 }
 
@@ -42,7 +45,15 @@ export interface LinkStatistics {
 }
 
 /** What a new link is made of. */
-export type NewLink = { name: string; mtu?: number; address?: string; up?: boolean; master?: number } & (
+export type NewLink = {
+  name: string;
+  mtu?: number;
+  address?: string;
+  up?: boolean;
+  master?: number;
+  /** A description. */
+  alias?: string;
+} & (
   | { kind: 'bridge' | 'dummy' | 'ifb' }
   | { kind: 'veth'; peer: { name: string; namespaceFd?: number; mtu?: number; address?: string; up?: boolean } }
 );
@@ -54,10 +65,14 @@ export interface LinkChange {
   mtu?: number;
   /** Hardware address. */
   address?: string;
+  /** A description. */
+  alias?: string;
   /** Index of the bridge; 0 takes it out. */
   master?: number;
   /** Moves it into the network namespace of this descriptor. */
   namespaceFd?: number;
+  /** Without an IPv6 address of its own, and all that comes with one: for ports of a bridge. Set before it is up. */
+  withoutLinkLocal?: boolean;
 }
 
 /** Creates a link. For a veth pair the other end can be born inside another network namespace. @throws NetlinkError */
@@ -80,7 +95,13 @@ export function createLink(socket: NetlinkSocket, link: NewLink): void {
 
 /** Changes a link. @throws NetlinkError (`ENODEV` when it is gone) */
 export function changeLink(socket: NetlinkSocket, index: number, change: LinkChange): void {
-  const write = (writer: MessageWriter) => writeLink(writer.bytes(linkHeader({ index, up: change.up })), change);
+  const write = (writer: MessageWriter) => {
+    writeLink(writer.bytes(linkHeader({ index, up: change.up })), change);
+    if (change.withoutLinkLocal)
+      writer.nest(linkAttribute.afSpec, () =>
+        writer.nest(family.ipv6, () => writer.u8(ipv6LinkAttribute.addressMode, 1)),
+      );
+  };
   socket.request(routeMessage.newLink, 0, write, `change link ${index}`);
 }
 
@@ -157,6 +178,7 @@ function writeLink(writer: MessageWriter, link: LinkChange): void {
   if (link.mtu !== undefined) writer.u32(linkAttribute.mtu, link.mtu);
   if (link.address !== undefined)
     writer.attribute(linkAttribute.address, Buffer.from(link.address.replaceAll(':', ''), 'hex'));
+  if (link.alias !== undefined) writer.attribute(linkAttribute.alias, Buffer.from(link.alias));
   if (link.master !== undefined) writer.u32(linkAttribute.master, link.master);
   if (link.namespaceFd !== undefined) writer.u32(linkAttribute.netnsFd, link.namespaceFd);
 }
@@ -180,6 +202,7 @@ export function readLink({ payload }: NetlinkMessage): Link {
         .replace(/..(?=.)/g, '$&:') ?? '',
     master: attributes.get(linkAttribute.master)?.readUInt32LE(0) ?? 0,
     peer: attributes.get(linkAttribute.link)?.readUInt32LE(0) ?? 0,
+    alias: attributeString(attributes.get(linkAttribute.alias)),
     statistics: readStatistics(attributes.get(linkAttribute.statistics64)),
   };
 }

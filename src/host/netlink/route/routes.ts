@@ -22,6 +22,8 @@ export interface Route {
   family?: 4 | 6;
   /** Who made it (rtm_protocol). Default 4, static. */
   protocol?: number;
+  /** `local`: packets to there are this machine's. Default `unicast`. */
+  type?: 'unicast' | 'local';
 }
 
 /** Adds a route; with `replace`, in the place of one with the same destination. @throws NetlinkError */
@@ -50,6 +52,8 @@ export function listRoutes(socket: NetlinkSocket, options: { family?: 4 | 6; tab
     .filter((route) => route.table === (options.table ?? 254));
 }
 
+const routeType = { unicast: 1, local: 2 } as const;
+
 function writeRoute(writer: MessageWriter, route: Route, adding: boolean): void {
   const destination = route.destination === undefined ? undefined : parsePrefix(route.destination);
   const sample = destination?.bytes ?? (route.gateway === undefined ? undefined : ipToBytes(route.gateway));
@@ -61,7 +65,7 @@ function writeRoute(writer: MessageWriter, route: Route, adding: boolean): void 
   if (adding) {
     header[5] = route.protocol ?? 4;
     header[6] = route.scope ?? (route.gateway === undefined && !six ? 253 : 0);
-    header[7] = 1; // RTN_UNICAST
+    header[7] = routeType[route.type ?? 'unicast'];
   } else header[6] = route.scope ?? 255;
   writer.bytes(header);
   if (destination) writer.attribute(routeAttribute.destination, destination.bytes);

@@ -1,39 +1,59 @@
-import { closeSync, openSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
-import { faultPoint } from '../../../async/index.ts';
+import { type Clock, faultPoint } from '../../../async/index.ts';
 import {
-  addAddress,
-  addRoute,
   changeLink,
-  createLink,
   deleteLink,
+  deleteNeighbour,
   findLink,
-  ipToBytes,
-  isNetlinkError,
+  listAddresses,
   listLinks,
+  listNeighbours,
   NetlinkSocket,
+  setNeighbour,
 } from '../../../host/netlink/index.ts';
 import type { Logger } from '../../../log/index.ts';
 import { stepFailed } from '../../errors.ts';
+import { readBandwidth } from '../bandwidth.ts';
 import type { PodAttachment, PodNetwork, PodNetworkRequest } from '../pod-network.ts';
-import { AddressPool } from './address-pool.ts';
-import { HostRules } from './host-rules.ts';
-
-const podLink = 'eth0';
+import { canUseLoopback6, ensureBridgeLink, isOurs, setSysctl } from './bridge-link.ts';
+import type { RuleWriter } from './bridge-rules.ts';
+import { HostPortBook, readHostPorts } from './host-ports.ts';
+import { IptablesRules } from './iptables-rules.ts';
+import { NetworkFile } from './network-file.ts';
+import { NftablesRules } from './nftables-rules.ts';
+import {
+  type BridgeEnd,
+  createPodLink,
+  deletePodLink,
+  hardwareAddressOf,
+  hostLinkName,
+  podLinkName,
+  shapePodLink,
+  shaperName,
+} from './pod-link.ts';
+import { PodRanges } from './pod-ranges.ts';
+import { forgetFlows } from './stale-flows.ts';
 
 /** How the built-in bridge is. */
 export interface BridgeOptions {
   name: string;
-  mtu: number;
+  /** Default: that of the way to the outside, else 1500. */
+  mtu?: number;
+  /** Configured ranges of pod addresses, `10.88.0.0/24,fd00:88::/64`; the first is the primary family's. */
+  podCidr?: string;
+  /** What rules are written with. Default: nftables where the kernel has it. */
+  rules?: 'nftables' | 'iptables';
+  /** A file for what a next run must know. */
+  file: string;
   log: Logger;
+  clock: Clock;
 }
 
 /**
  * The built-in pod network, all over netlink:
  *
  * ```
- *   pod 10.88.0.7/32 ── eth0 ═══ dh<id> ─┐
- *   pod 10.88.0.8/32 ── eth0 ═══ dh<id> ─┴─ bridge 10.88.0.1/24 ── routing, conntrack, Services ── outside (masqueraded)
+ *   pod 10.88.0.7/32, fd00::7/128 ── eth0 ═══ dh<id> ─┐
+ *   pod 10.88.0.8/32, fd00::8/128 ── eth0 ═══ dh<id> ─┴─ bridge 10.88.0.1/24, fd00::1/64 ── routing, conntrack, Services ── outside (masqueraded)
  * ```
  *
  * A pod knows nobody but the gateway: its address has no network around it, so packets between two pods of a node are
@@ -42,28 +62,50 @@ export interface BridgeOptions {
  */
 export class BridgeNetwork implements PodNetwork {
   readonly #options: BridgeOptions;
-  readonly #rules: HostRules;
-  #pool: AddressPool | undefined;
-  #cidr = '';
-  /** Addresses of adopted pods, which a range that is told later must not give again. */
-  #adopted: string[] = [];
-  #bridgeIndex = 0;
+  readonly #file: NetworkFile;
+  readonly #ranges = new PodRanges();
+  readonly #book = new HostPortBook();
+  /** Addresses of the pods that are attached. */
+  readonly #pods = new Map<string, readonly string[]>();
+  #rules: RuleWriter | undefined;
+  #bridge: BridgeEnd | undefined;
+  /** What the bridge was last made for. */
+  #made = '';
+  #applying: Promise<void> = Promise.resolve();
 
-  constructor(options: BridgeOptions) {
+  private constructor(options: BridgeOptions, file: NetworkFile) {
     this.#options = options;
-    this.#rules = new HostRules(options.name);
+    this.#file = file;
   }
 
-  /** Sets the range of pod addresses, if it is not set yet; the pods that are there keep theirs. */
-  setRange(cidr: string): void {
-    if (this.#pool) return;
-    this.#pool = new AddressPool(cidr);
-    for (const address of this.#adopted) this.#pool.adopt(address);
-    this.#cidr = cidr;
+  /** @throws Error for configured ranges that cannot be used */
+  static async open(options: BridgeOptions): Promise<BridgeNetwork> {
+    const { log } = options;
+    const file = await NetworkFile.open(options.file, (error) => log.warn('network notes not kept', { error }));
+    const network = new BridgeNetwork(options, file);
+    const configured = options.podCidr ?? '';
+    network.#ranges.set(splitRanges(configured));
+    // What was told counts until the configuration changes.
+    const { told } = file.notes;
+    if (told && file.notes.configured === configured) network.#ranges.set(splitRanges(told));
+    network.#ranges.restore(file.notes.positions);
+    return network;
+  }
+
+  /** Sets the ranges of pod addresses (UpdateRuntimeConfig); pods that are there keep theirs. @throws Error for bad ones */
+  tellRanges(cidrs: readonly string[]): void {
+    if (!this.#ranges.set(cidrs)) return;
+    this.#ranges.restore(this.#file.notes.positions);
+    this.#file.note({ told: cidrs.join(','), configured: this.#options.podCidr ?? '' });
+    this.#options.log.info('pod ranges', { ranges: cidrs.join(',') });
+  }
+  /** The ranges in force, for the verbose status. */
+  get ranges(): string[] {
+    return this.#ranges.current.map(({ cidr }) => cidr);
   }
 
   async problem(): Promise<string | undefined> {
-    if (!this.#pool) return 'no range of pod addresses is set yet, and there is no CNI configuration';
+    if (!this.#ranges.known) return 'no range of pod addresses is set yet, and there is no CNI configuration';
     try {
       await this.#ensureBridge();
       return undefined;
@@ -73,106 +115,174 @@ export class BridgeNetwork implements PodNetwork {
   }
 
   async attach(request: PodNetworkRequest): Promise<PodAttachment> {
-    await this.#ensureBridge();
-    const pool = this.#pool!;
-    const address = pool.take();
+    const { sandboxId, namespacePath } = request;
     try {
+      const bandwidth = readBandwidth(request.annotations);
+      if (!this.#ranges.known) throw new Error('no range of pod addresses is set yet');
+      const bridge = await this.#ensureBridge();
+      const ips = this.#ranges.take();
+      this.#pods.set(sandboxId, ips);
       await faultPoint('bridge-attach:address');
-      this.#link(request, address, pool.gateway);
+      this.#takePorts(request, ips);
+      const addresses = ips.map((address) => ({ address, gateway: this.#ranges.gatewayOf(address) }));
+      createPodLink(bridge, { sandboxId, namespacePath, addresses });
+      if (bandwidth) shapePodLink(sandboxId, bandwidth);
       await faultPoint('bridge-attach:link');
-      await this.#rules.setPorts(request.sandboxId, address, request.portMappings);
+      await this.#applyPorts(sandboxId);
       await faultPoint('bridge-attach:ports');
+      this.#file.note({ positions: { ...this.#file.notes.positions, ...this.#ranges.positions() } });
+      return { kind: 'bridge', networkName: this.#options.name, ips, interfaceName: podLinkName };
     } catch (cause) {
-      await this.detach({ ...request, attachment: this.#attachment(address) });
+      await this.detach(request).catch((error: unknown) =>
+        this.#options.log.warn('pod link not undone', { id: sandboxId, error }),
+      );
       throw stepFailed(`cannot attach to bridge ${this.#options.name}`, cause);
     }
-    return this.#attachment(address);
   }
 
-  async detach({ sandboxId, attachment }: PodNetworkRequest): Promise<void> {
-    using socket = new NetlinkSocket({ protocol: 'route' });
-    deleteLink(socket, linkName(sandboxId));
+  async detach({ sandboxId }: PodNetworkRequest): Promise<void> {
+    // Only what this pod still has: a second call must not take away what another pod was given meanwhile.
+    const ips = this.#pods.get(sandboxId) ?? [];
+    deletePodLink(sandboxId, ips, this.#bridge?.index ?? 0);
     await faultPoint('bridge-detach:link');
-    await this.#rules.setPorts(sandboxId, '', []);
+    const ports = this.#book.release(sandboxId);
+    if (ports.length > 0) {
+      await this.#apply();
+      forgetFlows(ports, 'to pods');
+    }
     await faultPoint('bridge-detach:ports');
-    for (const address of attachment?.ips ?? []) this.#pool?.release(address);
+    if (this.#pods.delete(sandboxId)) this.#ranges.release(ips);
   }
 
   async collect(known: readonly PodNetworkRequest[]): Promise<void> {
-    this.#adopted = known.flatMap(({ attachment }) => attachment?.ips ?? []);
-    for (const address of this.#adopted) this.#pool?.adopt(address);
-    this.#rules.adopt(known.filter(({ attachment }) => attachment?.kind === 'bridge'));
     using socket = new NetlinkSocket({ protocol: 'route' });
     const bridge = findLink(socket, this.#options.name);
-    if (!bridge) return;
-    const wanted = new Set(known.map(({ sandboxId }) => linkName(sandboxId)));
-    const stray = listLinks(socket).filter(({ master, name }) => master === bridge.index && !wanted.has(name));
-    if (stray.length > 0) this.#options.log.info('links of forgotten sandboxes removed', { count: stray.length });
-    for (const { name } of stray) deleteLink(socket, name);
-    await this.#rules.apply();
+    const own = bridge ? listAddresses(socket).filter(({ link }) => link === bridge.index) : [];
+    const others = own.map(({ address, prefixLength }) => `${address}/${prefixLength}`);
+    for (const request of known) {
+      const ips = request.attachment?.ips ?? [];
+      this.#pods.set(request.sandboxId, ips);
+      this.#ranges.adopt(ips, others);
+      this.#book.adopt(request.sandboxId, titleOf(request), readHostPorts(request.portMappings, ips));
+    }
+    if (!bridge && known.length === 0) return;
+    this.#removeStray(socket, bridge?.index ?? 0);
+    if (this.#ranges.all.length > 0) await this.#ensureBridge();
   }
 
   async remove(): Promise<void> {
     using socket = new NetlinkSocket({ protocol: 'route' });
-    deleteLink(socket, this.#options.name);
-    this.#bridgeIndex = 0;
-    await this.#rules.remove();
+    const bridge = findLink(socket, this.#options.name);
+    if (bridge && isOurs(bridge)) deleteLink(socket, bridge.index);
+    this.#bridge = undefined;
+    this.#made = '';
+    this.#book.clear();
+    await this.#applying.catch(() => {});
+    if (bridge || this.#rules) await this.#ruleWriter().remove();
+    await this.#file.settled();
   }
 
-  #attachment(address: string): PodAttachment {
-    return { kind: 'bridge', networkName: this.#options.name, ips: [address], interfaceName: podLink };
+  #takePorts(request: PodNetworkRequest, ips: readonly string[]): void {
+    this.#book.take(request.sandboxId, titleOf(request), readHostPorts(request.portMappings, ips));
+  }
+  async #applyPorts(sandboxId: string): Promise<void> {
+    const ports = this.#book.of(sandboxId);
+    if (ports.length === 0) return;
+    await this.#apply();
+    forgetFlows(ports, 'to the node');
   }
 
-  /** Makes the pair of links and everything inside the pod; about 2 ms. */
-  #link({ sandboxId, namespacePath }: PodNetworkRequest, address: string, gateway: string): void {
-    const name = linkName(sandboxId);
-    const { mtu } = this.#options;
-    using host = new NetlinkSocket({ protocol: 'route' });
-    const namespaceFd = openSync(namespacePath, 'r');
+  /** Writes the rules as they should be now, one writing after another. */
+  #apply(): Promise<void> {
+    const write = async () => {
+      const { name } = this.#options;
+      const ports = this.#book.list();
+      if (ports.some(({ family }) => family === 4)) setSysctl(`/proc/sys/net/ipv4/conf/${name}/route_localnet`, '1');
+      const ranges = this.#ranges.all.map(({ family, cidr }) => ({ family, cidr }));
+      await this.#ruleWriter().apply({ bridge: name, ranges, ports, loopback6: canUseLoopback6() });
+    };
+    this.#applying = this.#applying.then(write, write);
+    return this.#applying;
+  }
+
+  #ruleWriter(): RuleWriter {
+    if (this.#rules) return this.#rules;
+    const { name, rules, log, clock } = this.#options;
     try {
-      const peer = { name: podLink, mtu, namespaceFd };
-      createLink(host, { kind: 'veth', name, master: this.#bridgeIndex, mtu, up: true, peer });
-    } finally {
-      closeSync(namespaceFd);
-    }
-    using pod = new NetlinkSocket({ protocol: 'route', namespace: namespacePath });
-    const index = findLink(pod, podLink)!.index;
-    addAddress(pod, index, `${address}/32`);
-    changeLink(pod, index, { up: true });
-    addRoute(pod, { link: index, destination: `${gateway}/32` });
-    addRoute(pod, { link: index, gateway });
-  }
-
-  async #ensureBridge(): Promise<void> {
-    const pool = this.#pool;
-    if (!pool) throw new Error('no range of pod addresses is set yet');
-    using socket = new NetlinkSocket({ protocol: 'route' });
-    const existing = findLink(socket, this.#options.name);
-    if (existing?.up && existing.index === this.#bridgeIndex) return;
-    const hardware = Buffer.concat([Buffer.from([0x02, 0x42]), ipToBytes(pool.gateway)]);
-    const address = hardware.toString('hex').match(/../g)!.join(':');
-    const { name, mtu } = this.#options;
-    try {
-      // A hardware address of its own, so that it does not change with its ports.
-      createLink(socket, { kind: 'bridge', name, mtu, address, up: true });
+      this.#rules = rules === 'iptables' ? new IptablesRules(name, clock) : new NftablesRules(name);
     } catch (error) {
-      if (!isNetlinkError(error, 'EEXIST')) throw error;
+      if (rules === 'nftables') throw error;
+      log.info('the kernel has no nftables: rules of the bridge are written by iptables', { error });
+      this.#rules = new IptablesRules(name, clock);
     }
-    const { index } = findLink(socket, name)!;
-    addAddress(socket, index, `${pool.gateway}/${pool.prefixLength}`, { replace: true });
-    changeLink(socket, index, { up: true });
-    const settings: [string, string][] = [
-      ['ip_forward', '1'],
-      // Packets between pods leave by the link on which they came; the kernel would tell the pods of a shorter way.
-      ['conf/all/send_redirects', '0'],
-      [`conf/${name}/send_redirects`, '0'],
-    ];
-    for (const [key, value] of settings) await writeFile(`/proc/sys/net/ipv4/${key}`, value);
-    this.#rules.setRange(this.#cidr);
-    await this.#rules.apply();
-    this.#bridgeIndex = index;
+    return this.#rules;
+  }
+
+  async #ensureBridge(): Promise<BridgeEnd> {
+    const { name, mtu } = this.#options;
+    const pools = this.#ranges.all;
+    const loopback6 = canUseLoopback6();
+    const wanted = JSON.stringify([pools.map(({ cidr }) => cidr), loopback6]);
+    using socket = new NetlinkSocket({ protocol: 'route' });
+    const existing = findLink(socket, name);
+    const bridge = this.#bridge;
+    if (bridge && existing?.up && existing.index === bridge.index && wanted === this.#made && this.#rules?.intact())
+      return bridge;
+    const link = ensureBridgeLink(socket, { name, mtu, pools, loopback6 });
+    const made = { index: link.index, hardwareAddress: link.address, mtu: link.mtu };
+    if (this.#pods.size > 0) this.#plugIn(socket, made);
+    if (this.#rules?.intact() === false) await this.#rules.remove();
+    this.#bridge = made;
+    await this.#apply();
+    this.#made = wanted;
+    return made;
+  }
+
+  /** Puts the links of all pods into the bridge, which may be a new one. */
+  #plugIn(socket: NetlinkSocket, bridge: BridgeEnd): void {
+    const links = new Map(listLinks(socket).map((link) => [link.name, link]));
+    for (const [sandboxId, ips] of this.#pods) {
+      const link = links.get(hostLinkName(sandboxId));
+      if (!link) continue;
+      if (link.master !== bridge.index) changeLink(socket, link.index, { master: bridge.index, up: true });
+      const hardwareAddress = hardwareAddressOf(ips[0] ?? '0.0.0.0');
+      for (const address of ips) setNeighbour(socket, { link: bridge.index, address, hardwareAddress });
+    }
+  }
+
+  /** Removes links and neighbours of pods that are no more: of calls that were cut off. */
+  #removeStray(socket: NetlinkSocket, bridgeIndex: number): void {
+    const links = listLinks(socket);
+    const names = new Set(links.map(({ name }) => name));
+    const wanted = new Set([...this.#pods.keys()].flatMap((id) => [hostLinkName(id), shaperName(id)]));
+    const stray = links.filter(({ name, master, kind }) => {
+      if (wanted.has(name)) return false;
+      if (kind === 'ifb') return /^di[0-9a-f]{12}$/.test(name) && !names.has(`dh${name.slice(2)}`);
+      return bridgeIndex > 0 && master === bridgeIndex && /^dh[0-9a-f]{12}$/.test(name);
+    });
+    for (const { index, name } of stray) {
+      deleteLink(socket, index);
+      if (names.has(`di${name.slice(2)}`)) deleteLink(socket, `di${name.slice(2)}`);
+    }
+    if (stray.length > 0) this.#options.log.info('links of forgotten sandboxes removed', { count: stray.length });
+    if (bridgeIndex === 0) return;
+    const addresses = new Set([...this.#pods.values()].flat());
+    for (const { address, permanent } of listNeighbours(socket, bridgeIndex))
+      if (permanent && !addresses.has(address) && isPodAddress(address))
+        deleteNeighbour(socket, bridgeIndex, address);
   }
 }
 
-/** The name of a pod's link on the host: at most 15 characters. */
-const linkName = (sandboxId: string): string => `dh${sandboxId.slice(0, 12)}`;
+/** The kernel keeps neighbours of its own, for multicast and broadcast. */
+const isPodAddress = (address: string): boolean => !/^(ff|fe80:|22[4-9]\.|23\d\.|255\.)/.test(address);
+
+const titleOf = ({ namespace, name, sandboxId }: PodNetworkRequest): string =>
+  `${namespace}/${name} (sandbox ${sandboxId.slice(0, 12)})`;
+
+/** `a,b` as a list. */
+export function splitRanges(text: string): string[] {
+  return text
+    .split(',')
+    .map((one) => one.trim())
+    .filter(Boolean);
+}
