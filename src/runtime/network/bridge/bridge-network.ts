@@ -268,8 +268,7 @@ export class BridgeNetwork implements PodNetwork {
     if (bridgeIndex === 0) return;
     const addresses = new Set([...this.#pods.values()].flat());
     for (const { address, permanent } of listNeighbours(socket, bridgeIndex))
-      if (permanent && !addresses.has(address) && isPodAddress(address))
-        deleteNeighbour(socket, bridgeIndex, address);
+      if (permanent && !addresses.has(address) && isPodAddress(address)) deleteNeighbour(socket, bridgeIndex, address);
   }
 }
 
