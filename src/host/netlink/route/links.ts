@@ -51,8 +51,6 @@ export type NewLink = {
   address?: string;
   up?: boolean;
   master?: number;
-  /** A description. */
-  alias?: string;
 } & (
   | { kind: 'bridge' | 'dummy' | 'ifb' }
   | { kind: 'veth'; peer: { name: string; namespaceFd?: number; mtu?: number; address?: string; up?: boolean } }

@@ -34,20 +34,21 @@ export function ensureBridgeLink(
   const families = new Set(pools.map(({ family }) => family));
   if (families.has(6) && !existsSync('/proc/sys/net/ipv6'))
     throw new Error('the pods have an IPv6 range, but this kernel has no IPv6: leave that range out');
-  const existing = findLink(socket, name);
-  if (existing && existing.kind !== 'bridge')
-    throw new Error(`there is a link "${name}" that is no bridge: choose another name`);
-  if (!existing) {
-    // A hardware address of its own, so that it does not change with its ports.
-    const address = hardwareAddressOf(pools[0]!.gateway);
-    try {
-      createLink(socket, { kind: 'bridge', name, mtu, address, alias: mark });
-    } catch (error) {
-      if (!isNetlinkError(error, 'EEXIST')) throw error;
-    }
-  } else if (existing.mtu !== mtu && isOurs(existing)) changeLink(socket, existing.index, { mtu });
-  writeSettings(name, families);
+  // A hardware address of its own, so that it does not change with its ports.
+  const address = hardwareAddressOf(pools[0]!.gateway);
+  try {
+    if (!findLink(socket, name)) createLink(socket, { kind: 'bridge', name, mtu, address });
+  } catch (error) {
+    if (!isNetlinkError(error, 'EEXIST')) throw error;
+  }
   const link = findLink(socket, name)!;
+  if (link.kind !== 'bridge') throw new Error(`there is a link "${name}" that is no bridge: choose another name`);
+  if (link.address === address || isOurs(link)) {
+    // Only a second request sets an alias, so it may also be missing on a bridge that was just made when we were killed.
+    changeLink(socket, link.index, { alias: mark, mtu });
+    Object.assign(link, { alias: mark, mtu });
+  }
+  writeSettings(name, families);
   changeLink(socket, link.index, { up: true });
   setAddresses(socket, link, pools);
   if (families.has(6) && bridge.loopback6) addLoopbackRoute(socket, link.index);

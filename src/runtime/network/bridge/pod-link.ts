@@ -3,6 +3,7 @@ import { inNetworkNamespace } from '../../../host/namespaces/index.ts';
 import {
   addAddress,
   addRoute,
+  changeBridgePort,
   changeLink,
   createLink,
   deleteLink,
@@ -67,6 +68,8 @@ export function createPodLink(bridge: BridgeEnd, pod: PodEnd): void {
   } finally {
     closeSync(namespaceFd);
   }
+  // Where bridge netfilter is on, it turns a packet that a pod sent to a Service of itself round inside the bridge.
+  changeBridgePort(host, findLink(host, hostLinkName(pod.sandboxId))!.index, { hairpin: true });
   using inside = new NetlinkSocket({ protocol: 'route', namespace: namespacePath });
   const { index } = findLink(inside, podLinkName)!;
   for (const { address } of addresses) addAddress(inside, index, address);
