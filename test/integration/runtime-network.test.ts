@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { pollUntil } from '../../src/async/index.ts';
 import { NetworkRuntime, type TestPod } from '../support/network-runtime.ts';
 
 const podCidr = '10.95.0.0/24,fd95::/64';
