@@ -117,7 +117,9 @@ test('attach to a terminal: size, echo, keys', async () => {
   client.stdin!.write('\x03');
   client.stdin!.write('echo in$((1+1))terrupted\n');
   await pollUntil('the key', () => heard.text.includes('in2terrupted'), { timeoutMs });
-  client.close();
+  // Clients have keys to let go, which end the input.
+  client.stdin!.end();
+  assert.deepEqual(await client.status, { code: 0 });
   assert.ok(await isRunning(shell));
   const again = await attach(shell, { stdin: true, tty: true });
   again.stdin!.write('exit 3\n');

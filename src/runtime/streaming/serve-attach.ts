@@ -57,8 +57,13 @@ async function attach(
   const bundle = context.paths.bundle(id);
   if (config.tty)
     remote.onResize(({ width, height }) => void sendControl(bundle, resizeLine(height, width)).catch(() => {}));
-  if (remote.stdin) void feed(remote.stdin, monitor, config);
   const over = Promise.withResolvers<'ended' | 'gone' | 'slow'>();
+  if (remote.stdin)
+    void feed(remote.stdin, monitor, config).then(() => {
+      // A terminal's input has no end of its own: the client has let go (clients have keys for it). Others wait for what
+      // comes of their input.
+      if (config.stdin && config.tty) over.resolve('gone');
+    });
   const onPacket = (packet: Buffer): void => {
     const target = packet[0] === outputPacket ? remote.stdout : packet[0] === errorPacket ? remote.stderr : undefined;
     if (!target || target.writableEnded) return;
