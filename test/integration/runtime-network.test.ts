@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { pollUntil } from '../../src/async/index.ts';
 import { NetworkRuntime, type TestPod } from '../support/network-runtime.ts';
 
 const podCidr = '10.95.0.0/24,fd95::/64';
@@ -97,7 +98,12 @@ for (const rules of ['nftables', 'iptables'] as const) {
       await assert.rejects(runtime.runPod('late', { ports: [{ hostPort: 12000 }] }), (error: Error) =>
         error.message.includes(`host port 12000/TCP is in use by pod default/web (sandbox ${web.id.slice(0, 12)})`),
       );
-      assert.deepEqual(await runtime.links(), before);
+      const isLink = (name: string) => name.startsWith('dh');
+      await pollUntil(
+        'only links of pods that are there',
+        async () => (await runtime.links()).filter(isLink).length === before.filter(isLink).length,
+        { timeoutMs: 5000 },
+      );
       const sctp = await runtime.runPod('sctp', { ports: [{ hostPort: 12000, protocol: 'sctp' }] });
       const listing = rules === 'nftables' ? ['nft', 'list', 'table', 'inet', 'deckhand-dhnet0'] : ['iptables-save'];
       assert.match(await runtime.node.output(listing), /sctp.*12000/i);
@@ -139,3 +145,118 @@ for (const rules of ['nftables', 'iptables'] as const) {
     });
   });
 }
+
+describe('pods of the built-in bridge', { concurrency: false }, () => {
+  let runtime: NetworkRuntime;
+  before(async () => {
+    runtime = await NetworkRuntime.create({});
+  });
+  after(() => runtime?.[Symbol.asyncDispose]());
+
+  const tell = (cidr: string) =>
+    runtime.cri.updateRuntimeConfig({ runtimeConfig: { networkConfig: { podCidr: cidr } } });
+  const noLinks = (names: string[]) =>
+    pollUntil(
+      `${names.join(', ')} are gone`,
+      async () => (await runtime.links()).every((link) => !names.includes(link)),
+      { timeoutMs: 10_000 },
+    );
+
+  test('without a range the network is not ready, and a kubelet may tell one', async () => {
+    assert.match((await runtime.networkReady()).message, /no range of pod addresses is set yet/);
+    await assert.rejects(runtime.runPod('early'), /no range of pod addresses is set yet/);
+    const host = await runtime.runPod('host', { hostNetwork: true });
+    assert.equal((await runtime.cri.podSandboxStatus({ podSandboxId: host })).status!.network!.ip, '');
+    await assert.rejects(tell('10.1.0.0/31'), /pod range "10\.1\.0\.0\/31" is not usable/);
+    await assert.rejects(tell('10.1.0.0/24,10.2.0.0/24'), /at most one of each family/);
+    await tell('10.96.0.0/29');
+    assert.deepEqual(await runtime.networkReady(), { ...(await runtime.networkReady()), status: true, message: '' });
+  });
+
+  test('a range that is used up says so, and leaves nothing of the pod', async () => {
+    const ids: string[] = [];
+    for (let index = 0; index < 5; index++) ids.push(await runtime.runPod(`full${index}`));
+    const links = await runtime.links();
+    await assert.rejects(runtime.runPod('more'), /no address is free for the pod: all 5 of the range 10\.96\.0\.0\/29/);
+    assert.deepEqual(await runtime.links(), links);
+    await runtime.removePod(ids[2]!);
+    const again = await runtime.pod('again');
+    assert.equal(again.ip, '10.96.0.4', 'the only free one');
+    await runtime.removePod(again.id);
+    for (const id of ids) if (id !== ids[2]) await runtime.removePod(id);
+  });
+
+  test('a range that changes is for new pods; old ones keep their address, their way out, and their port', async () => {
+    const old = await runtime.pod('old', { ports: [{ hostPort: 12020 }] });
+    await tell('10.97.0.0/24,fd97::/64');
+    const young = await runtime.pod('young');
+    assert.deepEqual([young.ip, young.additionalIps], ['10.97.0.2', ['fd97::2']]);
+    await runtime.outsideAgent.serve('tcp', 9000, 'outside');
+    const check = async () => {
+      assert.match(await young.agent.ask('tcp', old.ip, 80), /^old/);
+      assert.match(await old.agent.ask('tcp', young.ip, 80), /^young/);
+      assert.equal(await old.agent.ask('tcp', outside[4], 9000), `outside ${node[4]}`);
+      assert.equal(await young.agent.ask('tcp', outside[6], 9000), `outside ${node[6]}`);
+      assert.match(await runtime.outsideAgent.ask('tcp', node[4], 12020), /^old/);
+    };
+    await check();
+    await runtime.kill('SIGKILL');
+    await runtime.start();
+    await check();
+    const next = await runtime.pod('next');
+    assert.deepEqual([next.ip, next.additionalIps], ['10.97.0.3', ['fd97::3']], 'what was told is remembered');
+    await runtime.removePod(old.id);
+    await runtime.networkReady();
+    const addresses = await runtime.node.output(['ip', 'addr', 'show', 'dhnet0']);
+    assert.doesNotMatch(addresses, /10\.96\./);
+    assert.match(addresses, /10\.97\.0\.1\/24/);
+    await runtime.kill('SIGTERM');
+    await runtime.start({ podCidr: '10.98.0.0/24' });
+    assert.equal((await runtime.pod('configured')).ip, '10.98.0.2', 'a changed configuration counts more');
+  });
+
+  test('bandwidth is limited as the annotations say, or the pod is refused', async () => {
+    const annotate = (text: string) => ({ annotations: { 'kubernetes.io/egress-bandwidth': text } });
+    await assert.rejects(
+      runtime.runPod('odd', annotate('fast')),
+      /annotation kubernetes\.io\/egress-bandwidth: "fast"/,
+    );
+    const id = await runtime.runPod('slow', {
+      annotations: { 'kubernetes.io/ingress-bandwidth': '10M', 'kubernetes.io/egress-bandwidth': '20M' },
+    });
+    const [link, shaper] = [`dh${id.slice(0, 12)}`, `di${id.slice(0, 12)}`];
+    assert.match(
+      await runtime.node.output(['tc', 'qdisc', 'show', 'dev', link]),
+      /tbf .*rate 10Mbit burst 125000b|tbf .*rate 10Mbit/,
+    );
+    assert.match(await runtime.node.output(['tc', 'qdisc', 'show', 'dev', shaper]), /tbf .*rate 20Mbit/);
+    const filter = await runtime.node.output(['tc', 'filter', 'show', 'dev', link, 'ingress']);
+    assert.match(filter, new RegExp(`mirred \\(Egress Redirect to device ${shaper}\\)`));
+    const { status, info } = await runtime.cri.podSandboxStatus({ podSandboxId: id, verbose: true });
+    const namespace = (JSON.parse(info['info']!) as { netNsPath: string }).netNsPath;
+    const enter = ['nsenter', `--net=${namespace}`];
+    await runtime.node.output([...enter, 'ping', '-c1', '-W2', status!.network!.ip.replace(/\d+$/, '1')]);
+    const sent = await runtime.node.output(['tc', '-s', 'qdisc', 'show', 'dev', shaper]);
+    assert.doesNotMatch(sent, /Sent 0 bytes/, 'what the pod sends goes through the shaper');
+    await runtime.removePod(id);
+    await noLinks([link, shaper]);
+  });
+
+  test('a pod whose namespace somebody is still in loses its network all the same', async () => {
+    const pod = await runtime.pod('held');
+    const link = `dh${pod.id.slice(0, 12)}`;
+    await runtime.cri.stopPodSandbox({ podSandboxId: pod.id });
+    assert.equal(await pod.agent.ask('tcp', '10.98.0.1', 9000, 300), 'TIMEOUT');
+    await noLinks([link]);
+    await runtime.removePod(pod.id);
+  });
+
+  test('the largest packet is that of the way out', async () => {
+    await runtime.kill('SIGUSR2');
+    await runtime.node.output(['ip', 'link', 'set', 'up0', 'mtu', '1400']);
+    await runtime.start();
+    const pod = await runtime.pod('small');
+    const enter = ['nsenter', `--net=${pod.namespacePath}`, 'ip', 'link', 'show', 'eth0'];
+    assert.match(await runtime.node.output(enter), /mtu 1400/);
+  });
+});

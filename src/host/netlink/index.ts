@@ -17,6 +17,7 @@ export {
   changeLink,
   createLink,
   deleteLink,
+  deleteLinkOnThread,
   findLink,
   type Link,
   type LinkChange,

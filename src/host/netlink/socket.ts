@@ -30,7 +30,7 @@ const constant = {
   netlinkExtAck: 11,
   msgDontWait: 0x40,
 } as const;
-const errno = { interrupted: 4, badDescriptor: 9, again: 11, noBuffers: 105 };
+const errno = { interrupted: 4, ioError: 5, badDescriptor: 9, again: 11, noBuffers: 105 };
 
 /** How a socket is opened. */
 export interface NetlinkSocketOptions {
@@ -100,6 +100,25 @@ export class NetlinkSocket {
     const writer = this.writer().begin(type, flags | messageFlag.acknowledge);
     write(writer);
     return this.#exchange(writer, subject, false);
+  }
+
+  /**
+   * The same for what the kernel takes long over (the removal of a link waits until no processor can see it, 25 ms):
+   * it does so on another thread. The socket must not be used meanwhile.
+   * @throws NetlinkError
+   */
+  async requestOnThread(
+    type: number,
+    flags: number,
+    write: (writer: MessageWriter) => void,
+    subject: string,
+  ): Promise<NetlinkMessage[]> {
+    const writer = this.writer().begin(type, flags | messageFlag.acknowledge);
+    write(writer);
+    const bytes = this.#prepare(writer, subject);
+    const sent = await results.send.onThread(this.#fd, bytes, bytes.length, 0);
+    if (sent < 0) throw new NetlinkError(errno.ioError, subject);
+    return this.#answer(writer, subject, false);
   }
 
   /** A dump: all objects that the request selects. Tried again when they change meanwhile. @throws NetlinkError */
@@ -178,6 +197,10 @@ export class NetlinkSocket {
 
   #exchange(writer: MessageWriter, subject: string, dump: boolean): NetlinkMessage[] {
     this.#send(writer, subject);
+    return this.#answer(writer, subject, dump);
+  }
+
+  #answer(writer: MessageWriter, subject: string, dump: boolean): NetlinkMessage[] {
     const sequence = writer.sequence;
     const found: NetlinkMessage[] = [];
     let interrupted = false;
@@ -203,6 +226,12 @@ export class NetlinkSocket {
   }
 
   #send(writer: MessageWriter, subject: string): void {
+    const bytes = this.#prepare(writer, subject);
+    check(results.send(this.#fd, bytes, bytes.length, 0), subject);
+  }
+
+  /** What is to be sent, with room for it in the socket. */
+  #prepare(writer: MessageWriter, subject: string): Buffer {
     if (this.#fd < 0) throw new NetlinkError(errno.badDescriptor, subject);
     this.drain();
     const bytes = writer.finish();
@@ -211,7 +240,7 @@ export class NetlinkSocket {
       this.#sendBufferBytes = bytes.length * 2;
       this.#resize(constant.soSndBufForce, constant.soSndBuf, this.#sendBufferBytes);
     }
-    check(results.send(this.#fd, bytes, bytes.length, 0), subject);
+    return bytes;
   }
 
   #receive(): Buffer | 'overrun' | undefined {

@@ -1,6 +1,6 @@
 import { isNetlinkError } from '../errors.ts';
 import { attributeString, type MessageWriter, messageFlag, type NetlinkMessage, readAttributes } from '../message.ts';
-import type { NetlinkSocket } from '../socket.ts';
+import { NetlinkSocket } from '../socket.ts';
 import {
   bridgePortAttribute,
   family,
@@ -123,6 +123,19 @@ export function changeBridgePort(
 export function deleteLink(socket: NetlinkSocket, link: number | string): boolean {
   const write = (writer: MessageWriter) => writeSelection(writer, link);
   return unlessGone('ENODEV', () => socket.request(routeMessage.delLink, 0, write, `delete link ${link}`));
+}
+
+/** The same without holding up this thread, on a socket of its own. @throws NetlinkError */
+export async function deleteLinkOnThread(link: number | string): Promise<boolean> {
+  using socket = new NetlinkSocket({ protocol: 'route' });
+  const write = (writer: MessageWriter) => writeSelection(writer, link);
+  try {
+    await socket.requestOnThread(routeMessage.delLink, 0, write, `delete link ${link}`);
+    return true;
+  } catch (error) {
+    if (isNetlinkError(error, 'ENODEV')) return false;
+    throw error;
+  }
 }
 
 /** All links of the socket's namespace. */

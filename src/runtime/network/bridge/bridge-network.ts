@@ -1,12 +1,10 @@
-import { type Clock, faultPoint } from '../../../async/index.ts';
+import { type Clock, faultPoint, type Timer } from '../../../async/index.ts';
 import {
   changeLink,
-  deleteLink,
-  deleteNeighbour,
+  deleteLinkOnThread,
   findLink,
   listAddresses,
   listLinks,
-  listNeighbours,
   NetlinkSocket,
   setNeighbour,
 } from '../../../host/netlink/index.ts';
@@ -23,15 +21,18 @@ import { NftablesRules } from './nftables-rules.ts';
 import {
   type BridgeEnd,
   createPodLink,
-  deletePodLink,
   hardwareAddressOf,
   hostLinkName,
   podLinkName,
+  releasePodLink,
   shapePodLink,
   shaperName,
 } from './pod-link.ts';
 import { PodRanges } from './pod-ranges.ts';
 import { forgetFlows } from './stale-flows.ts';
+import { removeStrayLinks } from './stray-links.ts';
+
+const sweepAfterMs = 2000;
 
 /** How the built-in bridge is. */
 export interface BridgeOptions {
@@ -72,6 +73,7 @@ export class BridgeNetwork implements PodNetwork {
   /** What the bridge was last made for. */
   #made = '';
   #applying: Promise<void> = Promise.resolve();
+  #sweeping: Timer | undefined;
 
   private constructor(options: BridgeOptions, file: NetworkFile) {
     this.#options = options;
@@ -140,10 +142,12 @@ export class BridgeNetwork implements PodNetwork {
     }
   }
 
-  async detach({ sandboxId }: PodNetworkRequest): Promise<void> {
+  async detach({ sandboxId, annotations }: PodNetworkRequest): Promise<void> {
     // Only what this pod still has: a second call must not take away what another pod was given meanwhile.
     const ips = this.#pods.get(sandboxId) ?? [];
-    deletePodLink(sandboxId, ips, this.#bridge?.index ?? 0);
+    releasePodLink(sandboxId, ips, this.#bridge?.index ?? 0);
+    if ('kubernetes.io/egress-bandwidth' in annotations) await deleteLinkOnThread(shaperName(sandboxId));
+    this.#sweep();
     await faultPoint('bridge-detach:link');
     const ports = this.#book.release(sandboxId);
     if (ports.length > 0) {
@@ -166,14 +170,17 @@ export class BridgeNetwork implements PodNetwork {
       this.#book.adopt(request.sandboxId, titleOf(request), readHostPorts(request.portMappings, ips));
     }
     if (!bridge && known.length === 0) return;
-    this.#removeStray(socket, bridge?.index ?? 0);
+    await removeStrayLinks(socket, { bridge, pods: this.#pods, log: this.#options.log });
     if (this.#ranges.all.length > 0) await this.#ensureBridge();
   }
 
   async remove(): Promise<void> {
     using socket = new NetlinkSocket({ protocol: 'route' });
     const bridge = findLink(socket, this.#options.name);
-    if (bridge && isOurs(bridge)) deleteLink(socket, bridge.index);
+    this.#sweeping?.cancel();
+    this.#pods.clear();
+    await removeStrayLinks(socket, { bridge, pods: this.#pods, log: this.#options.log });
+    if (bridge && isOurs(bridge)) await deleteLinkOnThread(bridge.index);
     this.#bridge = undefined;
     this.#made = '';
     this.#book.clear();
@@ -203,6 +210,19 @@ export class BridgeNetwork implements PodNetwork {
     };
     this.#applying = this.#applying.then(write, write);
     return this.#applying;
+  }
+
+  /** A little later, takes away links whose namespaces live on: somebody is in there. */
+  #sweep(): void {
+    const { clock, log, name } = this.#options;
+    const sweep = async () => {
+      this.#sweeping = undefined;
+      using socket = new NetlinkSocket({ protocol: 'route' });
+      await removeStrayLinks(socket, { bridge: findLink(socket, name), pods: this.#pods, log });
+    };
+    this.#sweeping ??= clock.after(sweepAfterMs, () => {
+      sweep().catch((error: unknown) => log.warn('links not removed', { error }));
+    });
   }
 
   #ruleWriter(): RuleWriter {
@@ -249,31 +269,7 @@ export class BridgeNetwork implements PodNetwork {
       for (const address of ips) setNeighbour(socket, { link: bridge.index, address, hardwareAddress });
     }
   }
-
-  /** Removes links and neighbours of pods that are no more: of calls that were cut off. */
-  #removeStray(socket: NetlinkSocket, bridgeIndex: number): void {
-    const links = listLinks(socket);
-    const names = new Set(links.map(({ name }) => name));
-    const wanted = new Set([...this.#pods.keys()].flatMap((id) => [hostLinkName(id), shaperName(id)]));
-    const stray = links.filter(({ name, master, kind }) => {
-      if (wanted.has(name)) return false;
-      if (kind === 'ifb') return /^di[0-9a-f]{12}$/.test(name) && !names.has(`dh${name.slice(2)}`);
-      return bridgeIndex > 0 && master === bridgeIndex && /^dh[0-9a-f]{12}$/.test(name);
-    });
-    for (const { index, name } of stray) {
-      deleteLink(socket, index);
-      if (names.has(`di${name.slice(2)}`)) deleteLink(socket, `di${name.slice(2)}`);
-    }
-    if (stray.length > 0) this.#options.log.info('links of forgotten sandboxes removed', { count: stray.length });
-    if (bridgeIndex === 0) return;
-    const addresses = new Set([...this.#pods.values()].flat());
-    for (const { address, permanent } of listNeighbours(socket, bridgeIndex))
-      if (permanent && !addresses.has(address) && isPodAddress(address)) deleteNeighbour(socket, bridgeIndex, address);
-  }
 }
-
-/** The kernel keeps neighbours of its own, for multicast and broadcast. */
-const isPodAddress = (address: string): boolean => !/^(ff|fe80:|22[4-9]\.|23\d\.|255\.)/.test(address);
 
 const titleOf = ({ namespace, name, sandboxId }: PodNetworkRequest): string =>
   `${namespace}/${name} (sandbox ${sandboxId.slice(0, 12)})`;
