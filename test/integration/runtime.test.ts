@@ -279,9 +279,11 @@ test('after a kill -9 everything is adopted, with the exit codes of what ended m
   assert.equal((await exited(dies.containerId)).exitCode, 5);
   for (const { podSandboxId } of [lives, dies]) await cri.removePodSandbox({ podSandboxId });
   assert.deepEqual((await cri.listPodSandbox({})).items, []);
-  assert.deepEqual(
-    (await namespace.output(['ip', '-br', 'link'])).split('\n').filter((line) => line.startsWith('dh')).length,
-    1,
+  const links = async () => (await namespace.output(['ip', '-br', 'link'])).split('\n');
+  await pollUntil(
+    'only the bridge is left',
+    async () => (await links()).filter((line) => line.startsWith('dh')).length === 1,
+    { timeoutMs: 10_000 },
   );
 });
 
