@@ -132,6 +132,7 @@ class RunningRuntime {
     }
     this.#exits?.stop();
     await context?.streaming.close();
+    await context?.images.close();
     this.#lock?.release();
   }
 
@@ -164,7 +165,9 @@ async function makeContext(options: {
     openImageStore({
       root: join(settings.root, 'images'),
       registries: () => settings.registries,
-      maxParallelLayers: settings.maxParallelLayers,
+      ...pick(settings, 'registryHostsDirectory', 'registriesConf', 'registryAuthFiles', 'maxParallelLayers'),
+      ...pick(settings, 'maximumLayerBytes', 'maximumLayerEntries', 'pullProgressTimeoutMs'),
+      pinned: settings.pinnedImages,
       layersInUse: () => rootfs.layersInUse(),
       log,
       clock,
@@ -242,4 +245,9 @@ function probeKernel(): Kernel {
     mayLowerOomScore: mayLowerOomScore(),
     ownOomScoreAdj: ownOomScoreAdj(),
   };
+}
+
+/** Some fields of an object, those that have a value. */
+function pick<T extends object, K extends keyof T>(from: T, ...keys: K[]): { [P in K]: NonNullable<T[P]> } {
+  return Object.fromEntries(keys.flatMap((key) => (from[key] === undefined ? [] : [[key, from[key]]]))) as never;
 }

@@ -49,6 +49,7 @@ beforeEach(async () => {
   await open();
 });
 afterEach(async () => {
+  await store.close();
   for (const key of await snapshots.list()) await snapshots.remove(key);
   await registry[Symbol.asyncDispose]();
   await rm(base, { recursive: true, force: true });
@@ -216,6 +217,7 @@ test('a full disk ends the pull, leaves nothing and is over when there is room a
     await rejects(store.pull(large), 'RESOURCE_EXHAUSTED', /no space left on device/);
     assert.deepEqual(await layersOnDisk(), []);
     await store.pull(small);
+    await store.close();
     const before = readFileSync(join(root, 'images.json'), 'utf8');
     await writeFile(join(root, 'filler'), Buffer.alloc(2_000_000)).catch(() => {});
     const another = registry.push('other', 'v1', makeImage([makeLayer([{ path: 'a' }])]));
@@ -227,6 +229,7 @@ test('a full disk ends the pull, leaves nothing and is over when there is room a
     );
     await rm(join(root, 'filler'));
     await store.pull(another);
+    await store.close();
   } finally {
     unmount(root);
   }
@@ -333,17 +336,20 @@ test('archives: layouts and docker-archives, packed or not; hostile and damaged 
   await symlink('/etc/passwd', join(base, 'evil/config'));
   await writeFile(join(base, 'evil/manifest.json'), JSON.stringify([{ Config: 'config', Layers: [], RepoTags: null }]));
   await rejects(store.importArchive(join(base, 'evil')), 'INVALID_ARGUMENT', /outside of it/);
-  assert.deepEqual((await readdir(root)).sort(), ['images.json', 'layers']);
+  assert.deepEqual((await readdir(root)).sort(), ['configurations', 'images.json', 'layers']);
 });
 
 test('after a crash: whole images stay, layers that no image names go, what is mounted is kept', async () => {
   const layers = ['a', 'b', 'c'].map((path) => makeLayer([{ path }]));
   const kept = await store.pull(registry.push('kept', 'v1', makeImage([layers[0]!])));
   const used = await store.pull(registry.push('used', 'v1', makeImage([layers[1]!])));
+  const before = JSON.parse(readFileSync(join(root, 'images.json'), 'utf8'));
   await store.pull(registry.push('lost', 'v1', makeImage([layers[2]!])));
   const rootfs = await snapshots.prepare(used.id, 'c1');
   // The index as it was before the last pull, one image removed while its container runs, and half a layer.
-  await writeFile(join(root, 'images.json'), JSON.stringify({ version: 1, images: [kept] }));
+  await store.close();
+  const images = before.images.filter(({ id }: { id: string }) => id === kept.id);
+  await writeFile(join(root, 'images.json'), JSON.stringify({ version: before.version, images }));
   await mkdir(join(root, 'layers/.new-0123/fs'), { recursive: true });
   await mkdir(join(root, '.import-1'));
   await open();
@@ -352,7 +358,7 @@ test('after a crash: whole images stay, layers that no image names go, what is m
     [kept.id],
   );
   assert.equal((await layersOnDisk()).length, 2);
-  assert.deepEqual((await readdir(root)).sort(), ['images.json', 'layers']);
+  assert.deepEqual((await readdir(root)).sort(), ['configurations', 'images.json', 'layers']);
   assert.deepEqual(await readdir(rootfs), ['b']);
   await snapshots.remove('c1');
   assert.ok(!isMountPoint(rootfs));

@@ -18,6 +18,11 @@ export class NetworkNamespace implements AsyncDisposable {
     return namespace;
   }
 
+  /** One that somebody else made, and removes. */
+  static at(name: string): NetworkNamespace {
+    return new NetworkNamespace(name);
+  }
+
   /** What to put before a command so that it runs inside. (`ip netns exec` would hide the cgroup trees.) */
   enter(): string[] {
     return ['nsenter', `--net=/run/netns/${this.name}`, '--'];

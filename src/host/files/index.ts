@@ -1,2 +1,3 @@
 export { type FileLock, LockTakenError, lockFile } from './file-lock.ts';
 export { fileTypes, makeSpecialFile, setExtendedAttribute, syncFileSystem } from './special-files.ts';
+export { spreadSubdirectories } from './spread-subdirectories.ts';

@@ -18,11 +18,11 @@ export const results = {
   >('int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)'),
   umount2: declare<[target: string, flags: number]>('int umount2(const char *target, int flags)'),
   // Files.
-  mknod: declare<[path: string, mode: number, device: bigint]>(
-    'int mknod(const char *path, unsigned int mode, unsigned long device)',
+  mknod: declare<[path: Bytes, mode: number, device: bigint]>(
+    'int mknod(const void *path, unsigned int mode, unsigned long device)',
   ),
-  lsetxattr: declare<[path: string, name: string, value: Bytes, size: number, flags: number]>(
-    'int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)',
+  lsetxattr: declare<[path: Bytes, name: string, value: Bytes, size: number, flags: number]>(
+    'int lsetxattr(const void *path, const char *name, const void *value, size_t size, int flags)',
   ),
   syncfs: declare<[fd: number]>('int syncfs(int fd)'),
   // Descriptors.

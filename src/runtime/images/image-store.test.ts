@@ -90,7 +90,11 @@ function push(repository: string, tag: string, layers: Layer[]): string {
   const manifest = Buffer.from(
     JSON.stringify({
       schemaVersion: 2,
-      config: { mediaType: 'c', digest: sha256(configuration), size: configuration.length },
+      config: {
+        mediaType: 'application/vnd.oci.image.config.v1+json',
+        digest: sha256(configuration),
+        size: configuration.length,
+      },
       layers: descriptors,
     }),
   );
@@ -109,6 +113,7 @@ beforeEach(async () => {
   store = await openImageStore({ root, log: createLogger('test', () => {}), clock: systemClock });
 });
 afterEach(async () => {
+  await store.close();
   intercept = undefined;
   documents.clear();
   await server.close();

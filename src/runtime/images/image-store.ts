@@ -1,33 +1,53 @@
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, faultPoint, SerialRunner } from '../../async/index.ts';
 import { syncFileSystem } from '../../host/files/index.ts';
+import { Threads } from '../../host/threads/index.ts';
 import type { Logger } from '../../log/index.ts';
-import { sha256 } from './digest.ts';
-import { type Descriptor, readConfiguration, readManifest } from './image-documents.ts';
+import { checkStore, type StoreFinding } from './check-store.ts';
+import { type ArchiveFormat, exportImages } from './export-archive.ts';
+import { inParallel } from './fetch-image.ts';
 import { ImageError } from './image-error.ts';
 import { ImageIndex, type ImageRecord } from './image-index.ts';
-import { formatImageReference, type ImageReference, parseImageReference, repositoryName } from './image-reference.ts';
+import { findImage, recordImage } from './image-names.ts';
+import { thisPlatform } from './image-platform.ts';
+import { formatImageReference, type ImageReference, parseImageReference } from './image-reference.ts';
 import { type ArchiveImage, readImageArchive, removeLeftovers } from './import-archive.ts';
 import { findInheritedDirectories, type InheritedDirectory } from './inherited-directories.ts';
-import { LayerStore } from './layer-store.ts';
-import { RegistryClient } from './registry-client.ts';
-import { type RegistryAuth, type RegistryConfig, registryEndpoints } from './registry-config.ts';
+import { type LayerSource, LayerStore } from './layer-store.ts';
+import { fitsPattern } from './pinned.ts';
+import { PullDeadline } from './pull-deadline.ts';
+import { type EndpointReport, type PullKit, pullFromEndpoints, reportEndpoints } from './pull-image.ts';
+import { Registries } from './registries/registries.ts';
+import type { RegistryAuth, RegistryConfig } from './registries/registry-config.ts';
 import { SharedPulls } from './shared-pulls.ts';
 
 /** Where images are kept and how they are fetched. */
 export interface ImageStoreOptions {
   /** Directory of the store. */
   root: string;
+  /** Rules of the settings; a function is asked at each pull. */
   registries?: readonly RegistryConfig[] | (() => readonly RegistryConfig[]);
+  /** Directory of hosts.toml files, in containerd's layout. Default none. */
+  registryHostsDirectory?: string;
+  /** A registries.conf of containers. Default none. */
+  registriesConf?: string;
+  /** Files with credentials, as Docker's config.json. Default none. */
+  registryAuthFiles?: readonly string[];
   /** Layers of one image fetched at once. Default 3. */
   maxParallelLayers?: number;
   /** Largest layer, unpacked, bytes. Default 64 GiB. */
   maximumLayerBytes?: number;
+  /** Most entries of a layer. Default 2 million. */
+  maximumLayerEntries?: number;
   /** How long a registry may be silent in the middle of a layer, milliseconds. Default 60 s. */
   silenceMs?: number;
+  /** A pull in which nothing comes for so long ends, whatever it tries meanwhile, milliseconds. Default 5 min. */
+  pullProgressTimeoutMs?: number;
   /** Layers that mounted file systems stand on: they are kept, also when their image is removed. */
   layersInUse?: () => Promise<ReadonlySet<string>>;
-  /** References that garbage collection must not remove. */
+  /** Patterns of names that garbage collection must not remove: `name`, `beginning*` or `*part*`. */
   pinned?: readonly string[];
   log: Logger;
   clock: Clock;
@@ -44,72 +64,117 @@ export interface ImageStore {
   remove(reference: string): Promise<void>;
   /** Reads images from an OCI layout (directory or tar) or a docker-archive; gives those that were added. */
   importArchive(path: string, options?: { name?: string }): Promise<ImageRecord[]>;
+  /** Writes images to a file, under their own ids. @throws ImageError */
+  exportArchive(path: string, references: readonly string[], format: ArchiveFormat): Promise<void>;
   fsInfo(): Promise<{ usedBytes: number; inodesUsed: number; mountpoint: string }>;
   /** Directories of an image's layers, the topmost first. @throws ImageError NOT_FOUND */
   layerPaths(imageId: string): string[];
   /** Directories to which lower layers give owner and mode. @throws ImageError NOT_FOUND */
   inheritedDirectories(imageId: string): readonly InheritedDirectory[];
-  /** Removes layers that no image and no mounted file system needs. */
-  collect(): Promise<void>;
+  /** Removes layers that no image and no mounted file system needs; gives what became free. */
+  collect(): Promise<{ layers: number; bytes: number }>;
+  /** What each layer of an image takes on disk, the lowest first. */
+  layerUsage(imageId: string): { diffId: string; bytes: number; inodes: number }[];
+  /** Looks for what does not belong to the store, or is not as it was. Deep: reads every file. */
+  check(options?: { deep?: boolean }): Promise<StoreFinding[]>;
+  /** Which servers would be asked for an image, and what they answer. */
+  explain(reference: string, signal?: AbortSignal): Promise<EndpointReport[]>;
+  /** Waits for work in the background and ends the store's threads. */
+  close(): Promise<void>;
 }
 
-/** Opens the store, cleaning up what a crash left half done. */
+/** Opens the store, cleaning up what a crash left half done. @throws Error for wrong configuration of registries */
 export async function openImageStore(options: ImageStoreOptions): Promise<ImageStore> {
-  const limits = { maximumBytes: options.maximumLayerBytes ?? 64 * 2 ** 30, maximumEntries: 5_000_000 };
+  const { root, log, clock, pinned = [], registries: given = [] } = options;
+  const limits = {
+    maximumBytes: options.maximumLayerBytes ?? 64 * 2 ** 30,
+    maximumEntries: options.maximumLayerEntries ?? 2_000_000,
+  };
+  const registries = Registries.open({
+    rules: typeof given === 'function' ? given : () => given,
+    ...(options.registryHostsDirectory ? { hostsDirectory: options.registryHostsDirectory } : {}),
+    ...(options.registriesConf ? { registriesConf: options.registriesConf } : {}),
+    ...(options.registryAuthFiles ? { authFiles: options.registryAuthFiles } : {}),
+    log,
+    clock,
+  });
+  const module = new URL('./layer-job.ts', import.meta.url).href;
+  const threads = new Threads({ module, most: Math.min(4, availableParallelism()), clock });
+  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const isPinned = (names: readonly string[]) => names.some((name) => pinned.some((one) => fitsPattern(one, name)));
   const [index, layers] = await Promise.all([
-    ImageIndex.open(options.root),
-    LayerStore.open(join(options.root, 'layers'), limits),
-    removeLeftovers(options.root),
+    ImageIndex.open({ directory: root, boot, isPinned, log }),
+    LayerStore.open(join(root, 'layers'), limits, threads),
+    removeLeftovers(root),
   ]);
-  const store = new FileImageStore(options, index, layers);
-  // Layers of a pull that did not come to its end: not known to be on the disk in full, so never used.
-  await store.collect();
+  const store = new FileImageStore({ options, index, layers, threads, registries, boot });
+  await store.settle();
   return store;
 }
 
+interface Parts {
+  options: ImageStoreOptions;
+  index: ImageIndex;
+  layers: LayerStore;
+  threads: Threads;
+  registries: Registries;
+  boot: string;
+}
+
 class FileImageStore implements ImageStore {
+  readonly #parts: Parts;
   readonly #options: ImageStoreOptions;
   readonly #index: ImageIndex;
   readonly #layers: LayerStore;
+  readonly #machine = thisPlatform();
   readonly #pulls = new SharedPulls<ImageRecord>();
   readonly #serial = new SerialRunner();
   readonly #inherited = new Map<string, readonly InheritedDirectory[]>();
-  /** Layers of pulls under way: not to be collected. */
-  readonly #wanted = new Map<symbol, readonly string[]>();
+  /** Layers and configurations of work under way: not to be collected. */
+  readonly #wanted = new Map<symbol, Set<string>>();
+  #background: Promise<unknown> = Promise.resolve();
 
-  constructor(options: ImageStoreOptions, index: ImageIndex, layers: LayerStore) {
-    this.#options = options;
-    this.#index = index;
-    this.#layers = layers;
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#options = parts.options;
+    this.#index = parts.index;
+    this.#layers = parts.layers;
+  }
+
+  /** Takes stock after the last run: images whose layers are gone do not count, layers that nobody has go. */
+  async settle(): Promise<void> {
+    const broken = this.#index.list().filter(({ layers }) => !layers.every((one) => this.#layers.has(one)));
+    for (const { id, repoTags } of broken)
+      this.#options.log.warn('image has lost a layer and does not count: it is pulled again when it is needed', {
+        image: repoTags[0] ?? id,
+      });
+    if (broken.length > 0)
+      await this.#index.change((images) => {
+        for (const { id } of broken) images.delete(id);
+      });
+    await this.collect();
+    if (this.#index.list().some(({ unsynced }) => unsynced)) this.#syncSoon();
   }
 
   async pull(text: string, options: { auth?: RegistryAuth; signal?: AbortSignal } = {}): Promise<ImageRecord> {
-    const reference = parseImageReference(text);
-    const full = formatImageReference(reference);
-    const key = `${full}\0${JSON.stringify(options.auth ?? null)}`;
-    try {
-      return await this.#pulls.run(key, (signal) => this.#pullAny(reference, options.auth, signal), options.signal);
-    } catch (cause) {
-      const error = ImageError.from(cause);
-      throw new ImageError(error.code, `failed to pull and unpack image "${full}": ${error.message}`, { cause });
+    const candidates = this.#parts.registries.candidatesToPull(text);
+    let failure: ImageError | undefined;
+    for (const reference of candidates) {
+      const full = formatImageReference(reference);
+      const key = `${full}\0${JSON.stringify(options.auth ?? null)}`;
+      try {
+        return await this.#pulls.run(key, (signal) => this.#pull(reference, options.auth, signal), options.signal);
+      } catch (cause) {
+        const error = ImageError.from(cause);
+        failure = new ImageError(error.code, `failed to pull and unpack image "${full}": ${error.message}`, { cause });
+        if (options.signal?.aborted) break;
+      }
     }
+    throw failure!;
   }
 
   status(text: string): ImageRecord | undefined {
-    const known = this.#index.get(text) ?? this.#index.get(`sha256:${text}`);
-    if (known) return known;
-    if (/^[0-9a-f]{6,63}$/.test(text)) {
-      const found = this.#index.list().filter(({ id }) => id.startsWith(`sha256:${text}`));
-      if (found.length === 1) return found[0];
-    }
-    let reference: ImageReference;
-    try {
-      reference = parseImageReference(text);
-    } catch {
-      return undefined;
-    }
-    const name = formatImageReference(reference);
-    return this.#index.list().find((image) => (reference.digest ? image.repoDigests : image.repoTags).includes(name));
+    return findImage(this.#index, text, (name) => this.#parts.registries.candidates(name));
   }
 
   list(): ImageRecord[] {
@@ -129,7 +194,7 @@ class FileImageStore implements ImageStore {
   async importArchive(path: string, options: { name?: string } = {}): Promise<ImageRecord[]> {
     const added: ImageRecord[] = [];
     try {
-      await readImageArchive(path, this.#options.root, async (image) => {
+      await readImageArchive({ path, temporary: this.#options.root, machine: this.#machine }, async (image) => {
         added.push(await this.#importOne(image, options.name));
       });
     } catch (cause) {
@@ -139,111 +204,151 @@ class FileImageStore implements ImageStore {
     return added;
   }
 
+  async exportArchive(path: string, references: readonly string[], format: ArchiveFormat): Promise<void> {
+    const images = references.map((text) => {
+      const image = this.status(text);
+      if (!image) throw new ImageError('NOT_FOUND', `image ${text} not found`);
+      // What was asked for by name goes out under that name; by id, under all that it has.
+      const named = this.#parts.registries.candidates(text).map(formatImageReference);
+      const names = image.repoTags.filter((tag) => named.includes(tag));
+      return { image, names: names.length > 0 ? names : image.repoTags };
+    });
+    await this.#keeping(
+      images.flatMap(({ image }) => [image.id, ...image.layers]),
+      () => exportImages({ path, images, format, index: this.#index, layers: this.#layers }),
+    );
+  }
+
   async fsInfo(): Promise<{ usedBytes: number; inodesUsed: number; mountpoint: string }> {
     const { bytes, inodes } = this.#layers.totalUsage();
     return { usedBytes: bytes, inodesUsed: inodes, mountpoint: this.#options.root };
   }
 
   layerPaths(imageId: string): string[] {
-    const image = this.#index.get(imageId);
-    if (!image) throw new ImageError('NOT_FOUND', `image ${imageId} not found`);
-    return image.layers.map((diffId) => this.#layers.path(diffId)).reverse();
+    return this.#get(imageId)
+      .layers.map((diffId) => this.#layers.path(diffId))
+      .reverse();
+  }
+
+  layerUsage(imageId: string): { diffId: string; bytes: number; inodes: number }[] {
+    return this.#get(imageId).layers.map((diffId) => {
+      const { bytes, inodes } = this.#layers.usage(diffId);
+      return { diffId, bytes, inodes };
+    });
   }
 
   inheritedDirectories(imageId: string): readonly InheritedDirectory[] {
     const known = this.#inherited.get(imageId);
     if (known) return known;
-    const layers = this.layerPaths(imageId);
-    const implied = this.#index
-      .get(imageId)!
-      .layers.map((diffId) => this.#layers.implied(diffId))
-      .reverse();
-    const found = findInheritedDirectories(layers.map((directory, at) => ({ directory, implied: implied[at]! })));
+    const { layers } = this.#get(imageId);
+    const found = findInheritedDirectories(
+      layers.map((one) => ({ directory: this.#layers.path(one), implied: this.#layers.implied(one) })).reverse(),
+    );
     this.#inherited.set(imageId, found);
     return found;
   }
 
-  collect(): Promise<void> {
+  collect(): Promise<{ layers: number; bytes: number }> {
     return this.#serial.run('collect', async () => {
-      const named = this.#index.list().flatMap(({ layers }) => layers);
-      const keep = new Set([...named, ...((await this.#options.layersInUse?.()) ?? [])]);
-      await this.#layers.collect(
+      const inUse = (await this.#options.layersInUse?.()) ?? new Set<string>();
+      const isWanted = (one: string) => [...this.#wanted.values()].some((wanted) => wanted.has(one));
+      const freed = await this.#layers.collect(
         (diffId) =>
-          keep.has(diffId) ||
-          [...this.#wanted.values()].some((layers) => layers.includes(diffId)) ||
-          this.#index.list().some(({ layers }) => layers.includes(diffId)),
+          inUse.has(diffId) || isWanted(diffId) || this.#index.list().some(({ layers }) => layers.includes(diffId)),
       );
+      await this.#index.dropConfigurations(isWanted);
+      return freed;
     });
   }
 
-  #registries(): readonly RegistryConfig[] {
-    const { registries = [] } = this.#options;
-    return typeof registries === 'function' ? registries() : registries;
+  check(options: { deep?: boolean } = {}): Promise<StoreFinding[]> {
+    const { root } = this.#options;
+    return checkStore({ root, index: this.#index, layers: this.#layers, deep: options.deep ?? false });
   }
 
-  /** Asks one server after another; the last one's failure is the pull's. */
-  async #pullAny(reference: ImageReference, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<ImageRecord> {
-    const endpoints = registryEndpoints(reference.registry, this.#registries(), auth);
-    let failure: unknown;
-    for (const endpoint of endpoints) {
-      const client = new RegistryClient(endpoint, reference.repository, this.#options.clock, this.#options);
-      try {
-        return await this.#pullFrom(client, reference, signal);
-      } catch (error) {
-        if (signal.aborted) throw signal.reason;
-        failure = error;
-        this.#options.log.debug('registry refused', { server: endpoint.baseUrl, error });
-      } finally {
-        client.close();
-      }
-    }
-    throw failure;
+  explain(text: string, signal?: AbortSignal): Promise<EndpointReport[]> {
+    return reportEndpoints(this.#kit(), this.#parts.registries, this.#parts.registries.candidates(text), signal);
   }
 
-  async #pullFrom(client: RegistryClient, reference: ImageReference, signal: AbortSignal): Promise<ImageRecord> {
-    const full = formatImageReference(reference);
-    const first = await client
-      .manifest(reference.digest ?? reference.tag ?? 'latest', signal)
-      .catch((cause: unknown) => {
-        const error = ImageError.from(cause);
-        const text = error.code === 'NOT_FOUND' ? `${full}: not found` : error.message;
-        throw new ImageError(error.code, `failed to resolve reference "${full}": ${text}`, { cause });
-      });
-    const topDigest = sha256(first.body);
-    let read = readManifest(first.body, first.mediaType);
-    if ('chosen' in read) {
-      const chosen = await client.manifest(read.chosen.digest, signal);
-      read = readManifest(chosen.body, chosen.mediaType);
-      if ('chosen' in read) throw new ImageError('INVALID_ARGUMENT', 'an index inside an index is not supported');
-    }
-    await faultPoint('pull-image:manifest');
-    const { config, layers } = read.manifest;
-    const known = this.#index.get(config.digest);
-    const configuration =
-      (known?.layers.length === layers.length ? known.configuration : undefined) ??
-      readConfiguration(await client.document(config.digest, signal), layers.length);
-    const diffIds = configuration.rootfs.diff_ids;
-    return this.#keeping(diffIds, async () => {
-      await this.#fetchLayers(layers, diffIds, signal, (layer, stop) => client.blob(layer.digest, layer.size, stop));
-      await faultPoint('pull-image:layers');
-      const size = config.size + layers.reduce((sum, layer) => sum + layer.size, 0);
-      return this.#record({
-        id: config.digest,
-        layers: diffIds,
-        size,
-        configuration,
+  async close(): Promise<void> {
+    await this.#background.catch(() => {});
+    await this.#parts.threads.close();
+  }
+
+  #get(imageId: string): ImageRecord {
+    const image = this.#index.get(imageId);
+    if (!image) throw new ImageError('NOT_FOUND', `image ${imageId} not found`);
+    return image;
+  }
+
+  #kit(progress?: () => void): PullKit {
+    const { clock, log, silenceMs } = this.#options;
+    return {
+      clock,
+      log,
+      machine: this.#machine,
+      ...(silenceMs ? { silenceMs } : {}),
+      ...(progress ? { onBytes: progress } : {}),
+    };
+  }
+
+  async #pull(reference: ImageReference, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<ImageRecord> {
+    this.#parts.threads.warm();
+    const { clock, pullProgressTimeoutMs = 300_000 } = this.#options;
+    using deadline = new PullDeadline(clock, pullProgressTimeoutMs);
+    const stop = AbortSignal.any([signal, deadline.signal]);
+    const endpoints = await this.#parts.registries.endpoints(reference, auth, stop);
+    return this.#keeping([], (keep) =>
+      pullFromEndpoints(
+        this.#kit(() => deadline.progress()),
+        endpoints,
         reference,
-        digest: reference.digest ?? topDigest,
-      });
+        stop,
+        async (image, layers) => {
+          const { id, configuration, document, size, digest } = image;
+          const diffIds = configuration.rootfs.diff_ids;
+          keep([id, ...diffIds]);
+          await this.#addLayers(layers, stop);
+          await faultPoint('pull-image:layers');
+          await this.#index.keepConfiguration(id, document);
+          return this.#record({ id, layers: diffIds, size, configuration, reference, digest });
+        },
+      ),
+    );
+  }
+
+  #addLayers(
+    layers: readonly (Omit<LayerSource, 'open'> & { open: (stop: AbortSignal) => AsyncIterable<Uint8Array> })[],
+    signal?: AbortSignal,
+  ): Promise<void> {
+    return inParallel(layers, this.#options.maxParallelLayers ?? 3, signal, ({ open, ...layer }, stop) =>
+      this.#layers.add({ ...layer, open: () => open(stop) }),
+    );
+  }
+
+  async #importOne(image: ArchiveImage, name: string | undefined): Promise<ImageRecord> {
+    const { id, configuration, document, size, manifestDigest: digest } = image;
+    const layers = configuration.rootfs.diff_ids;
+    const references = (name ? [name] : image.names).map((one) => parseImageReference(one));
+    return this.#keeping([id, ...layers], async () => {
+      await this.#addLayers(image.layers);
+      await this.#index.keepConfiguration(id, document);
+      const base = { id, layers, size, configuration, ...(digest ? { digest } : {}) };
+      let record: ImageRecord | undefined;
+      for (const reference of references) record = await this.#record({ ...base, reference });
+      return record ?? this.#record(base);
     });
   }
 
   /** Does something during which layers must not be collected; when it fails, those that it brought go again. */
-  async #keeping<T>(diffIds: readonly string[], work: () => Promise<T>): Promise<T> {
+  async #keeping<T>(wanted: readonly string[], work: (keep: (more: string[]) => void) => Promise<T>): Promise<T> {
     const mark = Symbol('wanted');
-    this.#wanted.set(mark, diffIds);
+    const mine = new Set(wanted);
+    this.#wanted.set(mark, mine);
     try {
-      return await work();
+      return await work((more) => {
+        for (const one of more) mine.add(one);
+      });
     } catch (error) {
       this.#wanted.delete(mark);
       await this.collect();
@@ -253,85 +358,31 @@ class FileImageStore implements ImageStore {
     }
   }
 
-  /** Several layers at once; the first failure ends all, and what was begun has been cleaned up when it is reported. */
-  async #fetchLayers(
-    layers: Descriptor[],
-    diffIds: string[],
-    signal: AbortSignal,
-    open: (layer: Descriptor, stop: AbortSignal) => AsyncIterable<Buffer>,
-  ): Promise<void> {
-    const todo = layers.map((layer, at) => ({ layer, diffId: diffIds[at]! }));
-    const failed = new AbortController();
-    const stop = AbortSignal.any([signal, failed.signal]);
-    let failure: { error: unknown } | undefined;
-    const worker = async (): Promise<void> => {
-      for (let next = todo.shift(); next && !stop.aborted; next = todo.shift()) {
-        const { layer, diffId } = next;
-        await this.#layers
-          .add(diffId, layer.mediaType, () => open(layer, stop))
-          .catch((error: unknown) => {
-            failure ??= { error };
-            failed.abort(error);
-          });
-      }
-    };
-    await Promise.all(Array.from({ length: this.#options.maxParallelLayers ?? 3 }, worker));
-    if (signal.aborted) throw signal.reason;
-    if (failure) throw failure.error;
-    // The layers must be on the disk before the index says so: a power cut leaves an image whole or not at all.
-    if (diffIds.length > 0) await syncFileSystem(this.#options.root);
-  }
-
-  async #importOne(image: ArchiveImage, name: string | undefined): Promise<ImageRecord> {
-    const configuration = readConfiguration(image.configuration, image.layers.length);
-    const diffIds = configuration.rootfs.diff_ids;
-    const references = (name ? [name] : image.names).map((one) => parseImageReference(one));
-    return this.#keeping(diffIds, async () => {
-      for (const [at, { mediaType, open }] of image.layers.entries())
-        await this.#layers.add(diffIds[at]!, mediaType, open);
-      await syncFileSystem(this.#options.root);
-      let record: ImageRecord | undefined;
-      const base = { id: sha256(image.configuration), layers: diffIds, size: image.size, configuration };
-      for (const reference of references)
-        record = await this.#record({
-          ...base,
-          reference,
-          ...(image.manifestDigest ? { digest: image.manifestDigest } : {}),
-        });
-      return record ?? this.#record(base);
-    });
-  }
-
-  /** Adds an image or its further name; a name belongs to the image that had it last. */
-  async #record(
-    image: Pick<ImageRecord, 'id' | 'layers' | 'size' | 'configuration'> & {
-      reference?: ImageReference;
-      digest?: string;
-    },
-  ): Promise<ImageRecord> {
-    const { id, layers, size, configuration, reference, digest } = image;
-    // With both given the digest was asked for; that the tag stands for it was never checked.
-    const tag = reference?.tag && !reference.digest ? `${repositoryName(reference)}:${reference.tag}` : undefined;
-    const digestName = reference && digest ? `${repositoryName(reference)}@${digest}` : undefined;
-    const names = [tag, digestName].filter((one) => one !== undefined);
-    const pinned = names.some((one) => this.#options.pinned?.includes(one));
-    await this.#index.change((images) => {
-      for (const other of images.values()) {
-        if (other.id !== id && tag && other.repoTags.includes(tag))
-          images.set(other.id, { ...other, repoTags: other.repoTags.filter((one) => one !== tag) });
-      }
-      const before = images.get(id);
-      images.set(id, {
-        id,
-        layers,
-        size,
-        configuration,
-        repoTags: [...new Set([...(before?.repoTags ?? []), ...(tag ? [tag] : [])])],
-        repoDigests: [...new Set([...(before?.repoDigests ?? []), ...(digestName ? [digestName] : [])])],
-        pinned: before?.pinned || pinned,
-      });
-    });
+  async #record(image: Omit<Parameters<typeof recordImage>[1], 'unsynced'>): Promise<ImageRecord> {
+    const record = await recordImage(this.#index, { ...image, unsynced: this.#parts.boot });
     await faultPoint('pull-image:recorded');
-    return this.#index.get(id)!;
+    if (record.unsynced) this.#syncSoon();
+    return record;
+  }
+
+  /**
+   * Has the kernel write what it holds of layers to the disk, without anybody waiting: the disk may have much else to
+   * write. Until then a power cut takes the image away as a whole, which its record says.
+   */
+  #syncSoon(): void {
+    this.#background = this.#serial
+      .run('sync', async () => {
+        const waiting = this.#index.list().filter(({ unsynced }) => unsynced);
+        if (waiting.length === 0) return;
+        await syncFileSystem(this.#options.root);
+        await faultPoint('pull-image:synced');
+        await this.#index.change((images) => {
+          for (const { id } of waiting) {
+            const { unsynced: _, ...image } = images.get(id) ?? {};
+            if ('id' in image) images.set(id, image as ImageRecord);
+          }
+        });
+      })
+      .catch((error: unknown) => this.#options.log.debug('images are not known to be on the disk', { error }));
   }
 }

@@ -1,9 +1,9 @@
 import { lstatSync } from 'node:fs';
-import { join } from 'node:path';
+import { fromByteString, toByteString } from './tar-header.ts';
 
 /** A directory whose owner, mode and time come from a layer below the topmost one that has it. */
 export interface InheritedDirectory {
-  /** Relative to the root, which is ''. Parents come before what is in them. */
+  /** Relative to the root, which is ''; a byte string. Parents come before what is in them. */
   path: string;
   mode: number;
   uid: number;
@@ -25,7 +25,7 @@ export function findInheritedDirectories(
   for (const [at, paths] of implied.entries()) {
     for (const path of paths) {
       // A layer further up has decided.
-      if (found.has(path) || layers.slice(0, at).some(({ directory }) => exists(join(directory, path)))) continue;
+      if (found.has(path) || layers.slice(0, at).some(({ directory }) => exists(place(directory, path)))) continue;
       found.set(path, findBelow(path, layers, implied, at + 1));
     }
   }
@@ -44,7 +44,7 @@ function findBelow(
     if (implied[at]!.has(path)) continue;
     let info: ReturnType<typeof lstatSync> | undefined;
     try {
-      info = lstatSync(join(layers[at]!.directory, path), { throwIfNoEntry: false });
+      info = lstatSync(place(layers[at]!.directory, path), { throwIfNoEntry: false });
     } catch {
       // Something above it is no directory there (a whiteout, a file): what is below that does not show.
       return undefined;
@@ -56,7 +56,11 @@ function findBelow(
   return undefined;
 }
 
-function exists(path: string): boolean {
+function place(directory: string, path: string): string | Buffer {
+  return fromByteString(`${toByteString(directory)}/${path}`);
+}
+
+function exists(path: string | Buffer): boolean {
   try {
     return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
   } catch {

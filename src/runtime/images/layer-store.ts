@@ -2,52 +2,72 @@ import { randomBytes } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline, Readable } from 'node:stream';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { faultPoint } from '../../async/index.ts';
-import { checkDigest, hashFor } from './digest.ts';
+import { spreadSubdirectories } from '../../host/files/index.ts';
+import type { Threads } from '../../host/threads/index.ts';
+import { packingOf } from './decompress.ts';
+import { hashFor } from './digest.ts';
 import { ImageError } from './image-error.ts';
-import { type LayerUsage, type UnpackLimits, unpackLayer } from './unpack-layer.ts';
+import { archiveRecord, type StoredLayer, unpackArchive } from './layer-job.ts';
+import { restoreArchive } from './layer-record.ts';
+import type { LayerUsage, UnpackLimits } from './unpack-layer.ts';
 
 /** An unpacked layer on disk. */
 interface LayerRecord extends LayerUsage {
-  version: 1;
+  version: 2;
   /** Digest of the uncompressed archive. */
   diffId: string;
-  /** Directories without an entry of their own. */
+  /** Directories without an entry of their own; byte strings. */
   implied?: string[];
+  /** Length of the archive, bytes. */
+  archiveBytes: number;
 }
+
+/** A layer to be had from somewhere. */
+export interface LayerSource {
+  diffId: string;
+  mediaType: string;
+  /** As it comes, bytes. */
+  size: number;
+  open: () => AsyncIterable<Uint8Array>;
+}
+
+/** Below this, handing a layer to a thread costs more than it spares, bytes. */
+const smallLayer = 128 * 1024;
 
 /**
  * Unpacked layers, one directory each, named by their diff ID, so that images share them:
  *
  *   <root>/<16 hex digits>/layer.json   what it is; a directory without it does not exist
  *   <root>/<16 hex digits>/fs           its files, as overlayfs takes them
+ *   <root>/<16 hex digits>/archive.zst  its archive without the files (layer-record.ts)
  *   <root>/.new-…                       being unpacked; removed at the next start
+ *   <root>/.gone-…                      being removed; removed at the next start
  *
- * A layer appears by one rename, whole or not at all.
+ * A layer appears by one rename, whole or not at all, and goes the same way.
  */
 export class LayerStore {
   readonly #root: string;
   readonly #limits: UnpackLimits;
+  readonly #threads: Threads;
   readonly #layers = new Map<string, LayerRecord>();
   readonly #pending = new Map<string, Promise<void>>();
 
-  private constructor(root: string, limits: UnpackLimits) {
+  private constructor(root: string, limits: UnpackLimits, threads: Threads) {
     this.#root = root;
     this.#limits = limits;
+    this.#threads = threads;
   }
 
   /** Opens a directory of layers and cleans up what a crash left half done. */
-  static async open(root: string, limits: UnpackLimits): Promise<LayerStore> {
-    const store = new LayerStore(root, limits);
+  static async open(root: string, limits: UnpackLimits, threads: Threads): Promise<LayerStore> {
+    const store = new LayerStore(root, limits, threads);
     await mkdir(root, { recursive: true, mode: 0o700 });
+    spreadSubdirectories(root);
     await Promise.all(
       (await readdir(root)).map(async (name) => {
-        const record = await readFile(join(root, name, 'layer.json'), 'utf8')
-          .then((text) => JSON.parse(text) as LayerRecord)
-          .catch(() => undefined);
-        if (record && !name.startsWith('.')) store.#layers.set(record.diffId, record);
+        const record = name.startsWith('.') ? undefined : await readRecord(join(root, name));
+        if (record && directoryName(record.diffId) === name) store.#layers.set(record.diffId, record);
         else await rm(join(root, name), { recursive: true, force: true });
       }),
     );
@@ -63,9 +83,20 @@ export class LayerStore {
     return join(this.#root, directoryName(diffId), 'fs');
   }
 
-  /** Directories that a layer has without saying how they are. */
+  /** Directories that a layer has without saying how they are; byte strings. */
   implied(diffId: string): readonly string[] {
     return this.#layers.get(diffId)?.implied ?? [];
+  }
+
+  /** The archive of a layer, to the byte as it was. @throws ImageError when files of it were changed */
+  archive(diffId: string): AsyncIterable<Buffer> {
+    return restoreArchive(join(this.#root, directoryName(diffId), archiveRecord), this.path(diffId));
+  }
+
+  /** What one layer takes on disk. */
+  usage(diffId: string): LayerUsage & { archiveBytes: number } {
+    const { bytes, inodes, archiveBytes } = this.#layers.get(diffId) ?? { bytes: 0, inodes: 0, archiveBytes: 0 };
+    return { bytes, inodes, archiveBytes };
   }
 
   /** Sum over all layers; each counts once, however many images have it. */
@@ -78,16 +109,22 @@ export class LayerStore {
     return total;
   }
 
+  /** Diff IDs of the layers that are here. */
+  list(): string[] {
+    return [...this.#layers.keys()];
+  }
+
   /** Unpacks a layer unless it is here; several that want the same one share the work. */
-  async add(diffId: string, mediaType: string, open: () => AsyncIterable<Buffer>): Promise<void> {
+  async add(layer: LayerSource): Promise<void> {
+    const { diffId } = layer;
     if (this.#layers.has(diffId)) return;
     const pending = this.#pending.get(diffId);
     if (pending) {
       // The other one's failure (cancelled, perhaps) is not ours.
       await pending.catch(() => {});
-      return this.add(diffId, mediaType, open);
+      return this.add(layer);
     }
-    const work = this.#unpack(diffId, mediaType, open());
+    const work = this.#unpack(layer);
     this.#pending.set(diffId, work);
     try {
       await work;
@@ -96,73 +133,84 @@ export class LayerStore {
     }
   }
 
-  /** Removes the layers that are not wanted, asking for each at the moment when it goes. */
-  async collect(wanted: (diffId: string) => boolean): Promise<void> {
-    for (const diffId of [...this.#layers.keys()]) {
+  /** Removes the layers that are not wanted, asking for each at the moment when it goes; gives what became free. */
+  async collect(wanted: (diffId: string) => boolean): Promise<LayerUsage & { layers: number }> {
+    const freed = { layers: 0, bytes: 0, inodes: 0 };
+    for (const [diffId, { bytes, inodes }] of [...this.#layers]) {
       if (wanted(diffId)) continue;
       const gone = join(this.#root, `.gone-${randomBytes(6).toString('hex')}`);
       // In one turn with the question: nobody can come to want it in between.
       renameSync(join(this.#root, directoryName(diffId)), gone);
       this.#layers.delete(diffId);
       await faultPoint('collect-layers:renamed');
-      await rm(gone, { recursive: true, force: true });
+      await this.#remove(gone, inodes);
+      freed.layers++;
+      freed.bytes += bytes;
+      freed.inodes += inodes;
     }
+    return freed;
   }
 
-  async #unpack(diffId: string, mediaType: string, compressed: AsyncIterable<Buffer>): Promise<void> {
-    const made = join(this.#root, `.new-${randomBytes(6).toString('hex')}`);
+  /** What is in the directory that no layer here and no work under way owns. */
+  async strays(): Promise<string[]> {
+    const owned = new Set(this.list().map(directoryName));
+    return (await readdir(this.#root)).filter((name) => !owned.has(name) && !this.#working.has(name));
+  }
+
+  /** Directories that are being filled or emptied. */
+  readonly #working = new Set<string>();
+
+  async #unpack({ diffId, mediaType, size, open }: LayerSource): Promise<void> {
+    // Whether it can be unpacked at all is known before anything is asked for.
+    const packing = packingOf(mediaType);
+    hashFor(diffId);
+    const name = `.new-${randomBytes(6).toString('hex')}`;
+    const made = join(this.#root, name);
+    this.#working.add(name);
     try {
       await mkdir(join(made, 'fs'), { recursive: true });
       // Whatever the umask: this is the root directory of containers.
       await chmod(join(made, 'fs'), 0o755);
-      const hash = hashFor(diffId);
-      const archive = hashing(decompress(compressed, mediaType), hash, this.#limits.maximumBytes);
-      const usage = await unpackLayer(archive, join(made, 'fs'), this.#limits);
+      const input = { directory: made, diffId, packing, limits: this.#limits };
+      const layer =
+        size <= smallLayer
+          ? await unpackArchive(input, open())
+          : await this.#threads.run<StoredLayer>('unpackArchive', input, open());
       await faultPoint('pull-image:unpacked');
-      checkDigest(hash, diffId, 'layer');
-      const record: LayerRecord = { version: 1, diffId, ...usage };
+      const record: LayerRecord = { version: 2, diffId, ...layer };
       await writeFile(join(made, 'layer.json'), JSON.stringify(record));
       await rename(made, join(this.#root, directoryName(diffId)));
       this.#layers.set(diffId, record);
       await faultPoint('pull-image:layer');
     } catch (error) {
-      await rm(made, { recursive: true, force: true });
+      await this.#remove(made, size <= smallLayer ? 0 : Number.POSITIVE_INFINITY).catch(() => {});
       throw ImageError.from(error);
+    } finally {
+      this.#working.delete(name);
     }
+  }
+
+  async #remove(path: string, inodes: number): Promise<void> {
+    const name = path.slice(this.#root.length + 1);
+    this.#working.add(name);
+    try {
+      if (inodes < 1000) await rm(path, { recursive: true, force: true });
+      else await this.#threads.run('removeTree', { path });
+    } finally {
+      this.#working.delete(name);
+    }
+  }
+}
+
+async function readRecord(directory: string): Promise<LayerRecord | undefined> {
+  try {
+    const record = JSON.parse(await readFile(join(directory, 'layer.json'), 'utf8')) as LayerRecord;
+    return record.version === 2 && typeof record.diffId === 'string' ? record : undefined;
+  } catch {
+    return undefined;
   }
 }
 
 function directoryName(diffId: string): string {
   return diffId.split(':')[1]!.slice(0, 16);
-}
-
-/** Undoes the compression that the media type names. @throws ImageError for an unknown or encrypted one */
-export function decompress(source: AsyncIterable<Buffer>, mediaType: string): AsyncIterable<Buffer> {
-  if (/\+encrypted/.test(mediaType))
-    throw new ImageError('INVALID_ARGUMENT', `layers of type ${mediaType} are encrypted, which is not supported`);
-  if (/[.+]tar$/.test(mediaType) || mediaType.endsWith('rootfs.diff.tar')) return source;
-  if (!/gzip$|zstd$/.test(mediaType))
-    throw new ImageError('INVALID_ARGUMENT', `layers of type ${JSON.stringify(mediaType)} are not supported`);
-  const size = 256 * 1024;
-  const decoder = mediaType.endsWith('zstd')
-    ? createZstdDecompress({ chunkSize: size })
-    : createGunzip({ chunkSize: size });
-  // Errors of either side surface where the decoder is read.
-  pipeline(Readable.from(source, { objectMode: false, highWaterMark: size }), decoder, () => {});
-  return decoder;
-}
-
-async function* hashing(
-  source: AsyncIterable<Buffer>,
-  hash: { update(piece: Buffer): unknown },
-  maximumBytes: number,
-): AsyncIterable<Buffer> {
-  let length = 0;
-  for await (const piece of source) {
-    length += piece.length;
-    if (length > maximumBytes)
-      throw new ImageError('RESOURCE_EXHAUSTED', `layer has more than ${maximumBytes} bytes, which is over the limit`);
-    hash.update(piece);
-    yield piece;
-  }
 }

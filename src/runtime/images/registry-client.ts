@@ -1,14 +1,9 @@
 import type { Clock } from '../../async/index.ts';
 import { HttpClient, HttpError, type IncomingMessage } from '../../wire/http/index.ts';
 import { checkDigest, hashFor } from './digest.ts';
+import { type Descriptor, mediaTypes } from './image-documents.ts';
 import { ImageError } from './image-error.ts';
-import { basicAuthorization, type RegistryEndpoint } from './registry-config.ts';
-
-/** Media types of manifests and indexes, OCI and Docker. */
-export const mediaTypes = {
-  index: ['application/vnd.oci.image.index.v1+json', 'application/vnd.docker.distribution.manifest.list.v2+json'],
-  manifest: ['application/vnd.oci.image.manifest.v1+json', 'application/vnd.docker.distribution.manifest.v2+json'],
-} as const;
+import { basicAuthorization, type RegistryEndpoint } from './registries/registry-config.ts';
 
 /** Largest manifest or configuration that is read, bytes. */
 const longestDocument = 8 * 1024 * 1024;
@@ -19,31 +14,42 @@ const retries = { count: 4, firstWaitMs: 100 };
 /** How long a server may be silent in the middle of a blob before the connection counts as broken, milliseconds. */
 const silenceMs = 60_000;
 
+/** Longest wait that a server may ask for between tries, milliseconds. */
+const longestWaitMs = 30_000;
+
+/** How long a server may take to begin an answer, milliseconds. */
+const answerTimeoutMs = 30_000;
+
 /** How often a server may send a request on to another place. */
 const mostRedirects = 10;
+
+/** How a registry is talked to. */
+export interface RegistryClientOptions {
+  clock: Clock;
+  /** How long a server may be silent in the middle of a blob before the connection counts as broken. Default 60 s. */
+  silenceMs?: number;
+  /** Told of what comes. */
+  onBytes?: (count: number) => void;
+}
 
 /** A repository on one server: the pull half of the OCI distribution specification 1.1. */
 export class RegistryClient {
   readonly #endpoint: RegistryEndpoint;
-  readonly #repository: string;
+  readonly #options: RegistryClientOptions;
   readonly #clock: Clock;
   readonly #silenceMs: number;
   readonly #http: HttpClient;
+  /** For the places that a registry sends on to: our certificate is not for them. */
+  #elsewhere: HttpClient | undefined;
   #authorization: string | undefined;
 
-  constructor(endpoint: RegistryEndpoint, repository: string, clock: Clock, options: { silenceMs?: number } = {}) {
-    this.#silenceMs = options.silenceMs ?? silenceMs;
+  constructor(endpoint: RegistryEndpoint, options: RegistryClientOptions) {
     this.#endpoint = endpoint;
-    this.#repository = repository;
-    this.#clock = clock;
-    const { ca, cert, key, insecureSkipTlsVerify } = endpoint.config ?? {};
-    this.#http = new HttpClient({
-      baseUrl: endpoint.baseUrl,
-      ...(ca ? { ca } : {}),
-      ...(cert ? { cert } : {}),
-      ...(key ? { key } : {}),
-      ...(insecureSkipTlsVerify ? { insecureSkipTlsVerify } : {}),
-    });
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#silenceMs = options.silenceMs ?? silenceMs;
+    const { cert, key } = endpoint;
+    this.#http = this.#connect({ ...(cert ? { cert } : {}), ...(key ? { key } : {}) });
     if (endpoint.auth?.registryToken) this.#authorization = `Bearer ${endpoint.auth.registryToken}`;
   }
 
@@ -59,19 +65,37 @@ export class RegistryClient {
 
   /** A small blob (an image configuration), checked. */
   async document(digest: string, signal?: AbortSignal): Promise<Buffer> {
+    hashFor(digest);
     const { body } = await this.#document(`blobs/${digest}`, {}, signal);
     checkDigest(hashFor(digest).update(body), digest, `blob ${digest}`);
     return body;
   }
 
-  /** A blob as a stream. A connection that breaks is taken up where it broke; the digest is checked at the end. */
-  async *blob(digest: string, size: number, signal?: AbortSignal): AsyncIterable<Buffer> {
+  /**
+   * A blob as a stream. A connection that breaks is taken up where it broke; the digest is checked at the end. A layer
+   * that may not be distributed is fetched from the addresses that its descriptor has, when the registry has it not.
+   */
+  async *blob(descriptor: Descriptor, signal?: AbortSignal): AsyncIterable<Buffer> {
+    const { digest, size, urls = [] } = descriptor;
+    const places = [this.#url(`blobs/${digest}`), ...urls.filter((url) => /^https?:\/\//.test(url))];
+    for (const [at, place] of places.entries()) {
+      try {
+        return yield* this.#blob(place, digest, size, signal);
+      } catch (error) {
+        // Only where nothing has come yet is there another choice.
+        const isMissing = error instanceof ImageError && ['NOT_FOUND', 'UNAVAILABLE'].includes(error.code);
+        if (!isMissing || at === places.length - 1 || signal?.aborted || (error as BlobError).begun) throw error;
+      }
+    }
+  }
+
+  async *#blob(place: string, digest: string, size: number, signal?: AbortSignal): AsyncIterable<Buffer> {
     const hash = hashFor(digest);
     let received = 0;
     for (let failures = 0; received < size || size === 0; ) {
       const before = received;
       try {
-        const message = await this.#get(`blobs/${digest}`, received > 0 ? { range: `bytes=${received}-` } : {}, signal);
+        const message = await this.#get(place, received > 0 ? { range: `bytes=${received}-` } : {}, signal);
         // A server that does not know ranges begins anew: skip what is here already.
         let skip = received > 0 && message.statusCode !== 206 ? received : 0;
         for await (const chunk of this.#watched(message)) {
@@ -87,9 +111,11 @@ export class RegistryClient {
           throw new HttpError('ECONNRESET', `blob ${digest} ended after ${received} of ${size} bytes`);
         break;
       } catch (error) {
+        if (error instanceof ImageError && received > 0) (error as BlobError).begun = true;
         if (signal?.aborted || error instanceof ImageError || received === size) throw error;
         failures = received > before ? 1 : failures + 1;
-        if (failures >= retries.count) throw unavailable(this.#endpoint.baseUrl, error);
+        if (failures >= retries.count)
+          throw Object.assign(unavailable(this.#endpoint.baseUrl, error), { begun: received > 0 });
         await this.#clock.sleep(retries.firstWaitMs * 2 ** failures, signal);
       }
     }
@@ -103,7 +129,7 @@ export class RegistryClient {
     signal?: AbortSignal,
   ): Promise<{ message: IncomingMessage; body: Buffer }> {
     for (let failures = 1; ; failures++) {
-      const message = await this.#get(path, headers, signal);
+      const message = await this.#get(this.#url(path), headers, signal);
       try {
         return { message, body: await readAll(this.#watched(message), longestDocument) };
       } catch (error) {
@@ -115,8 +141,26 @@ export class RegistryClient {
     }
   }
 
+  /** Whether the server is there and lets us in. @throws ImageError when not */
+  async ping(signal?: AbortSignal): Promise<void> {
+    const message = await this.#get(this.#base('/v2/'), {}, signal);
+    message.resume();
+  }
+
   close(): void {
     this.#http.close();
+    this.#elsewhere?.close();
+  }
+
+  #connect(own: { cert?: string; key?: string }): HttpClient {
+    const { baseUrl, ca, insecureSkipTlsVerify } = this.#endpoint;
+    return new HttpClient({
+      baseUrl,
+      trustSystem: true,
+      ...own,
+      ...(ca ? { ca } : {}),
+      ...(insecureSkipTlsVerify ? { insecureSkipTlsVerify } : {}),
+    });
   }
 
   /** The body of an answer; fails when nothing comes for too long while it is waited for. */
@@ -129,6 +173,7 @@ export class RegistryClient {
         );
         const { value, done } = await chunks.next().finally(() => timer.cancel());
         if (done) return;
+        this.#options.onBytes?.(value.length);
         yield value;
       }
     } finally {
@@ -136,9 +181,8 @@ export class RegistryClient {
     }
   }
 
-  async #get(path: string, headers: Record<string, string>, signal?: AbortSignal): Promise<IncomingMessage> {
+  async #get(own: string, headers: Record<string, string>, signal?: AbortSignal): Promise<IncomingMessage> {
     let asked = false;
-    const own = this.#url(path);
     let [url, redirects] = [own, 0];
     for (let failures = 0; ; ) {
       const { message, error } = await this.#tryGet(url, headers, signal);
@@ -158,21 +202,38 @@ export class RegistryClient {
         continue;
       }
       const temporary = !message || status === 429 || status >= 500;
-      if (message && !temporary) throw await this.#refusal(path, message);
+      if (message && !temporary) throw await refusal(url, message);
       if (++failures >= retries.count)
-        throw message ? await this.#refusal(path, message) : unavailable(this.#endpoint.baseUrl, error);
+        throw message ? await refusal(url, message) : unavailable(this.#endpoint.baseUrl, error);
       message?.resume();
-      const wait = Number(message?.headers['retry-after'] ?? 0) * 1000 || retries.firstWaitMs * 2 ** failures;
-      await this.#clock.sleep(Math.min(wait, 30_000), signal);
+      const wait = this.#askedWait(message) ?? retries.firstWaitMs * 2 ** failures;
+      await this.#clock.sleep(Math.min(Math.max(wait, 0), longestWaitMs), signal);
       // What a redirect led to may have been good for a moment only: ask again where it came from.
       [url, redirects] = [own, 0];
     }
   }
 
+  /** What the server says of when to come again: seconds, or a date (RFC 9110, 10.2.3). */
+  #askedWait(message: IncomingMessage | undefined): number | undefined {
+    const asked = message?.headers['retry-after'];
+    if (!asked) return undefined;
+    if (/^\d+$/.test(asked)) return Number(asked) * 1000;
+    const date = Date.parse(asked);
+    return Number.isNaN(date) ? undefined : date - this.#clock.now();
+  }
+
   #url(path: string): string {
-    const base = new URL(this.#endpoint.baseUrl).pathname.replace(/\/$/, '');
-    const prefix = base === '' || base === '/v2' ? '' : base;
-    return `${new URL(this.#endpoint.baseUrl).origin}${prefix}/v2/${this.#repository}/${path}`;
+    const { namespace, repository } = this.#endpoint;
+    const query = namespace ? `?ns=${encodeURIComponent(namespace)}` : '';
+    return `${this.#base(`/v2/${repository}/${path}`)}${query}`;
+  }
+
+  /** The address of a path that begins with /v2. A server's own path may have that already, or stand in its place. */
+  #base(path: string): string {
+    const url = new URL(this.#endpoint.baseUrl);
+    const prefix = url.pathname.replace(/\/$/, '');
+    const inPlace = this.#endpoint.overridePath || prefix.endsWith('/v2');
+    return `${url.origin}${prefix}${inPlace ? path.slice('/v2'.length) : path}`;
   }
 
   async #tryGet(
@@ -182,18 +243,19 @@ export class RegistryClient {
   ): Promise<{ message?: IncomingMessage; error?: unknown }> {
     // A blob may be stored elsewhere; credentials and the fields meant for the registry are not sent there.
     const home = sameOrigin(url, this.#endpoint.baseUrl);
+    if (!home) this.#elsewhere ??= this.#connect({});
     const sent = {
       'user-agent': 'deckhand',
-      ...(home ? this.#endpoint.config?.headers : {}),
+      ...(home ? this.#endpoint.headers : {}),
       ...headers,
       ...(home && this.#authorization ? { authorization: this.#authorization } : {}),
     };
     try {
       return {
-        message: await this.#http.stream({
+        message: await (home ? this.#http : this.#elsewhere!).stream({
           path: url,
           headers: sent,
-          timeoutMs: 30_000,
+          timeoutMs: this.#endpoint.answerTimeoutMs ?? answerTimeoutMs,
           ...(signal ? { signal } : {}),
         }),
       };
@@ -210,17 +272,18 @@ export class RegistryClient {
   async #authorize(challenge: string, signal?: AbortSignal): Promise<void> {
     const { auth } = this.#endpoint;
     const basic = basicAuthorization(auth);
-    if (/^basic/i.test(challenge)) {
+    // A server may offer several ways; a token is the better one.
+    const bearer = /\bbearer\s+(.*)$/i.exec(challenge)?.[1];
+    if (bearer === undefined && /\bbasic\b/i.test(challenge)) {
       if (!basic) throw denied('no basic auth credentials');
       this.#authorization = basic;
       return;
     }
     const parameters = Object.fromEntries(
-      [...challenge.matchAll(/(\w+)="([^"]*)"/g)].map(([, key, value]) => [key, value]),
+      [...(bearer ?? '').matchAll(/(\w+)="([^"]*)"/g)].map(([, key, value]) => [key!.toLowerCase(), value]),
     );
-    if (!/^bearer/i.test(challenge) || !parameters['realm'])
-      throw denied(`the registry asks for ${challenge || 'nothing known'}`);
-    const scope = parameters['scope'] ?? `repository:${this.#repository}:pull`;
+    if (!parameters['realm']) throw denied(`the registry asks for ${challenge || 'nothing known'}`);
+    const scope = parameters['scope'] ?? `repository:${this.#endpoint.repository}:pull`;
     const query = new URLSearchParams({ scope, ...(parameters['service'] ? { service: parameters['service'] } : {}) });
     this.#authorization = `Bearer ${await this.#token(parameters['realm'], query, signal)}`;
   }
@@ -229,7 +292,7 @@ export class RegistryClient {
     const { auth } = this.#endpoint;
     const basic = basicAuthorization(auth);
     if (!/^https?:\/\//.test(realm)) throw denied(`the registry names ${JSON.stringify(realm)} as its token server`);
-    const limits = { timeoutMs: 30_000, ...(signal ? { signal } : {}) };
+    const limits = { timeoutMs: answerTimeoutMs, ...(signal ? { signal } : {}) };
     const request = auth?.identityToken
       ? {
           method: 'POST',
@@ -258,20 +321,24 @@ export class RegistryClient {
     if (typeof token !== 'string') throw denied('the token server gave no token');
     return token;
   }
+}
 
-  async #refusal(path: string, message: IncomingMessage): Promise<ImageError> {
-    const body = (await readAll(message, 64 * 1024).catch(() => Buffer.alloc(0))).toString();
-    const status = message.statusCode!;
-    if (status === 404) return new ImageError('NOT_FOUND', 'not found');
-    if (status === 401 || status === 403)
-      return denied(
-        status === 401 ? 'authorization failed: no basic auth credentials' : 'insufficient_scope: authorization failed',
-      );
-    return new ImageError(
-      'UNAVAILABLE',
-      `unexpected status ${status} from GET request to ${this.#endpoint.baseUrl}/v2/${this.#repository}/${path}: ${body.slice(0, 200)}`,
+/** A failure to fetch a blob, and whether some of it had come. */
+type BlobError = ImageError & { begun?: boolean };
+
+async function refusal(url: string, message: IncomingMessage): Promise<ImageError> {
+  const body = (await readAll(message, 64 * 1024).catch(() => Buffer.alloc(0))).toString();
+  const status = message.statusCode!;
+  if (status === 404) return new ImageError('NOT_FOUND', 'not found');
+  if (status === 401 || status === 403)
+    return denied(
+      status === 401 ? 'authorization failed: no basic auth credentials' : 'insufficient_scope: authorization failed',
+      status === 401 ? 'UNAUTHENTICATED' : 'PERMISSION_DENIED',
     );
-  }
+  return new ImageError(
+    'UNAVAILABLE',
+    `unexpected status ${status} from GET request to ${new URL(url).origin}${new URL(url).pathname}: ${body.slice(0, 200)}`,
+  );
 }
 
 function sameOrigin(one: string, other: string): boolean {
@@ -285,9 +352,9 @@ function redirectTarget(location: string, from: string): string {
   throw new ImageError('UNAVAILABLE', `${from} redirects to ${JSON.stringify(location)}, which cannot be fetched`);
 }
 
-function denied(why: string): ImageError {
+function denied(why: string, code: 'UNAUTHENTICATED' | 'PERMISSION_DENIED' = 'UNAUTHENTICATED'): ImageError {
   return new ImageError(
-    'UNAUTHENTICATED',
+    code,
     `pull access denied, repository does not exist or may require authorization: server message: ${why}`,
   );
 }

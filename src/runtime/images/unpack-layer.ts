@@ -1,20 +1,23 @@
 import {
   chmodSync,
   closeSync,
+  fchmodSync,
+  fchownSync,
+  ftruncateSync,
+  futimesSync,
   lchownSync,
   linkSync,
   lstatSync,
   lutimesSync,
-  mkdirSync,
   openSync,
-  readlinkSync,
   rmSync,
   symlinkSync,
   writeSync,
 } from 'node:fs';
-import { join, relative } from 'node:path';
 import { makeSpecialFile, setExtendedAttribute } from '../../host/files/index.ts';
 import { ImageError } from './image-error.ts';
+import { LayerTree, splitPath, unsafe } from './layer-tree.ts';
+import { fromByteString, showByteString } from './tar-header.ts';
 import { type TarEntry, TarReader } from './tar-reader.ts';
 
 /** What a layer takes on disk. */
@@ -25,186 +28,243 @@ export interface LayerUsage {
 
 /** What was found in a layer. */
 export interface UnpackedLayer extends LayerUsage {
-  /** Directories that its entries are in but that have no entry themselves; '' is the root. */
+  /** Directories that its entries are in but that have no entry themselves; '' is the root. Byte strings. */
   implied: string[];
 }
 
 /** Bounds of what is unpacked. */
 export interface UnpackLimits {
-  /** Largest sum of file sizes, bytes. */
+  /** Largest sum of file sizes, and of the archive, bytes. */
   maximumBytes: number;
   /** Largest count of entries. */
   maximumEntries: number;
 }
 
+/** Gets the archive without its files, to write it again one day. */
+export interface RestSink {
+  add(bytes: Buffer): void;
+  readonly isFull: boolean;
+  drained(): Promise<void>;
+}
+
 const whiteoutPrefix = '.wh.';
 const opaqueName = '.wh..wh..opq';
+/** What AUFS kept for itself; no part of an image. */
+const metadataPrefix = '.wh..wh.';
+/** What file systems give space out by, bytes. */
+const unit = 4096;
+/** Bytes of directory names that are kept in mind until their times can be set. */
+const mostNameBytes = 256 * 2 ** 20;
 
 /**
  * Unpacks a layer into an empty directory, in the form that overlayfs takes: a whiteout (`.wh.NAME`, OCI image
  * specification, layer.md) becomes a character device 0/0, an opaque directory gets the attribute trusted.overlay.opaque.
+ * A whiteout hides what layers below have, never what its own layer has, wherever in the layer it stands.
  * Nothing is written outside of the directory, whatever names and links the archive holds.
  *
- * File operations are synchronous: each takes microseconds, a round through the thread pool many times that, and
- * between pieces of the stream the event loop goes on.
+ * File operations are synchronous: each takes microseconds, a round through the thread pool many times that. Large
+ * layers are unpacked in a thread of their own.
  */
 export async function unpackLayer(
   stream: AsyncIterable<Uint8Array>,
   directory: string,
   limits: UnpackLimits,
+  rest?: RestSink,
 ): Promise<UnpackedLayer> {
   const unpacker = new Unpacker(directory, limits);
-  const reader = new TarReader(stream);
+  const reader = new TarReader(stream, rest ? { onRest: (bytes) => rest.add(bytes) } : {});
   try {
-    for (let entry = await reader.next(); entry; entry = await reader.next()) await unpacker.add(entry, reader);
+    for (let entry = await reader.next(); entry; entry = await reader.next()) {
+      await unpacker.add(entry, reader);
+      if (rest?.isFull) await rest.drained();
+    }
     await reader.drain();
   } finally {
     await reader.close();
   }
   unpacker.finish();
-  return { ...unpacker.usage, implied: [...unpacker.implied] };
+  return { ...unpacker.usage, implied: [...unpacker.tree.implied] };
 }
 
 class Unpacker {
-  readonly usage: LayerUsage = { bytes: 0, inodes: 0 };
-  readonly implied = new Set<string>(['']);
-  readonly #root: string;
+  readonly usage: LayerUsage = { bytes: unit, inodes: 1 };
+  readonly tree: LayerTree;
   readonly #limits: UnpackLimits;
-  /** Real directories below the root, so that each is looked at only once. */
-  readonly #directories = new Set<string>();
   /** Times of directories are set last, because filling one changes it. */
   readonly #times: { path: string; mtime: number }[] = [];
+  #nameBytes = 0;
+  #entries = 0;
+  #size = 0;
 
   constructor(root: string, limits: UnpackLimits) {
-    this.#root = root;
     this.#limits = limits;
-    this.#directories.add(root);
+    this.tree = new LayerTree(root, () => this.#count(unit));
   }
 
   async add(entry: TarEntry, reader: TarReader): Promise<void> {
-    if (++this.usage.inodes > this.#limits.maximumEntries)
+    if (++this.#entries > this.#limits.maximumEntries)
       throw tooLarge(`more than ${this.#limits.maximumEntries} entries`);
-    const parts = splitPath(entry.path);
-    const name = parts.pop();
-    if (name === undefined) {
-      if (entry.kind !== 'directory') return;
-      this.implied.delete('');
-      return this.#setAttributes(this.#root, entry);
+    try {
+      await this.#add(entry, reader);
+    } catch (error) {
+      throw explain(error, entry);
     }
-    const parent = this.#resolve(parts);
-    if (name === opaqueName) return setExtendedAttribute(parent, 'trusted.overlay.opaque', Buffer.from('y'));
-    const whiteout = name.startsWith(whiteoutPrefix);
-    const path = join(parent, whiteout ? name.slice(whiteoutPrefix.length) : name);
-    if (whiteout && ['', '.', '..'].includes(name.slice(whiteoutPrefix.length))) throw unsafe(entry.path);
-    this.#makeRoom(path, entry.kind === 'directory' && !whiteout);
-    if (whiteout) return makeSpecialFile(path, 'character', 0);
-    await this.#make(path, entry, reader);
-    if (entry.kind !== 'hardlink') this.#setAttributes(path, entry);
   }
 
   finish(): void {
-    for (const { path, mtime } of this.#times.reverse()) lutimesSync(path, mtime, mtime);
+    this.tree.settle();
+    // A later entry may have taken a directory's place, with a link even that leads out of the layer.
+    for (const { path, mtime } of this.#times.reverse())
+      if (this.tree.isReal(path)) lutimesSync(fromByteString(path), mtime, mtime);
   }
 
-  async #make(path: string, entry: TarEntry, reader: TarReader): Promise<void> {
+  async #add(entry: TarEntry, reader: TarReader): Promise<void> {
+    const parts = splitPath(entry.path);
+    if (parts.some((part) => part.startsWith(metadataPrefix) && part !== opaqueName)) return;
+    const name = parts.pop();
+    if (name === undefined) {
+      if (entry.kind !== 'directory') return;
+      this.tree.implied.delete('');
+      return this.#setAttributes(this.tree.root, entry);
+    }
+    const parent = this.tree.resolve(parts);
+    if (name === opaqueName) return this.tree.makeOpaque(parent);
+    if (name.startsWith(whiteoutPrefix)) return this.#whiteOut(parent, name.slice(whiteoutPrefix.length), entry);
+    const path = `${parent}/${name}`;
     switch (entry.kind) {
       case 'file':
         return this.#writeFile(path, entry, reader);
       case 'directory':
-        if (!this.#directories.has(path)) mkdirSync(path, { recursive: true });
-        this.#directories.add(path);
-        this.implied.delete(relative(this.#root, path));
-        return;
+        if (this.tree.makeDirectory(path)) this.#count(unit);
+        break;
       case 'symlink':
-        return symlinkSync(entry.linkPath, path);
-      case 'hardlink': {
-        const target = splitPath(entry.linkPath);
-        const name = target.pop();
-        if (name === undefined) throw unsafe(entry.linkPath);
-        return linkSync(join(this.#resolve(target), name), path);
+        this.#place(path, (real) => symlinkSync(fromByteString(entry.linkPath), real));
+        this.#count(entry.linkPath.length < 60 ? 0 : unit);
+        break;
+      case 'hardlink':
+        return this.#link(path, entry);
+      default: {
+        const { kind, mode, major, minor } = entry;
+        this.#place(path, (real) => makeSpecialFile(real, kind, mode, major, minor));
+        this.#count(0);
       }
-      default:
-        return makeSpecialFile(path, entry.kind, entry.mode, entry.major, entry.minor);
+    }
+    this.#setAttributes(path, entry);
+  }
+
+  #whiteOut(parent: string, name: string, entry: TarEntry): void {
+    if (['', '.', '..'].includes(name)) throw unsafe(entry.path);
+    const path = `${parent}/${name}`;
+    try {
+      makeSpecialFile(fromByteString(path), 'character', 0);
+      this.#count(0);
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'EEXIST') throw error;
+      // This layer has something of that name: that stays, and nothing of the layers below shows in it.
+      if (lstatSync(fromByteString(path)).isDirectory()) this.tree.makeOpaque(path);
     }
   }
 
+  #link(path: string, entry: TarEntry): void {
+    const target = splitPath(entry.linkPath);
+    const name = target.pop();
+    if (name === undefined) throw unsafe(entry.linkPath);
+    const from = `${this.tree.resolve(target)}/${name}`;
+    if (from === path) return;
+    this.#place(path, (real) => linkSync(fromByteString(from), real));
+  }
+
   async #writeFile(path: string, entry: TarEntry, reader: TarReader): Promise<void> {
-    this.usage.bytes += entry.size;
-    if (this.usage.bytes > this.#limits.maximumBytes) throw tooLarge(`more than ${this.#limits.maximumBytes} bytes`);
-    const file = openSync(path, 'wx', 0o600);
+    const pieces = entry.segments ?? [{ offset: 0, length: entry.size }];
+    for (const { length } of pieces) this.#size += length;
+    if (this.#size > this.#limits.maximumBytes) throw tooLarge(`more than ${this.#limits.maximumBytes} bytes`);
+    const file = this.#place(path, (real) => openSync(real, 'wx', 0o600));
     try {
-      for await (const piece of reader.content()) {
-        for (let written = 0; written < piece.length; ) written += writeSync(file, piece, written);
-      }
+      const writer = new SegmentWriter(file, pieces);
+      const whole = reader.contentAtOnce();
+      if (whole) writer.write(whole);
+      else for await (const piece of reader.content()) writer.write(piece);
+      if (entry.segments) ftruncateSync(file, entry.size);
+      for (const { length } of pieces) this.usage.bytes += Math.ceil(length / unit) * unit;
+      this.#count(0);
+      fchownSync(file, entry.uid, entry.gid);
+      // Changing the owner drops set-user-ID bits and capabilities: they come after it.
+      fchmodSync(file, entry.mode);
+      this.#setExtended(path, entry);
+      futimesSync(file, entry.mtime, entry.mtime);
     } finally {
       closeSync(file);
     }
   }
 
-  /** Takes away what stands where an entry goes; a directory stays for a directory. */
-  #makeRoom(path: string, forDirectory: boolean): void {
-    const there = lstatSync(path, { throwIfNoEntry: false });
-    if (!there || (forDirectory && there.isDirectory())) return;
-    rmSync(path, { recursive: true, force: true });
-    if (!there.isDirectory()) return;
-    for (const known of this.#directories) {
-      if (known !== path && !known.startsWith(`${path}/`)) continue;
-      this.#directories.delete(known);
-      this.implied.delete(relative(this.#root, known));
+  /** Makes something, taking away what stands in its place. */
+  #place<T>(path: string, make: (real: string | Buffer) => T): T {
+    const real = fromByteString(path);
+    try {
+      return make(real);
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'EEXIST') throw error;
     }
+    const there = lstatSync(real);
+    this.usage.inodes -= there.nlink > 1 ? 0 : 1;
+    this.usage.bytes -= there.isFile() && there.nlink === 1 ? there.blocks * 512 : 0;
+    rmSync(real, { recursive: true, force: true });
+    if (there.isDirectory()) this.tree.forget();
+    return make(real);
   }
 
   #setAttributes(path: string, entry: TarEntry): void {
-    lchownSync(path, entry.uid, entry.gid);
-    // Changing the owner drops set-user-ID bits and capabilities: they come after it.
-    if (entry.kind !== 'symlink') chmodSync(path, entry.mode);
-    for (const [name, value] of entry.attributes) {
-      if (!name.startsWith('trusted.overlay.')) setAttribute(path, name, value);
-    }
-    if (entry.kind === 'directory') this.#times.push({ path, mtime: entry.mtime });
-    else lutimesSync(path, entry.mtime, entry.mtime);
+    const real = fromByteString(path);
+    lchownSync(real, entry.uid, entry.gid);
+    if (entry.kind !== 'symlink') chmodSync(real, entry.mode);
+    this.#setExtended(path, entry);
+    if (entry.kind !== 'directory') return lutimesSync(real, entry.mtime, entry.mtime);
+    this.#nameBytes += path.length;
+    if (this.#nameBytes > mostNameBytes) throw tooLarge('more names of directories than can be kept in mind');
+    this.#times.push({ path, mtime: entry.mtime });
   }
 
-  /** The real directory of a path below the root: missing parts are made, links are followed inside the root only. */
-  #resolve(parts: readonly string[]): string {
-    const todo = [...parts];
-    let at = this.#root;
-    for (let links = 0; todo.length > 0; ) {
-      const part = todo.shift()!;
-      if (part === '..') {
-        // Only a link can bring this; the root is its own parent.
-        at = at === this.#root ? at : join(at, '..');
-        continue;
-      }
-      const next = join(at, part);
-      if (!this.#directories.has(next)) {
-        const there = lstatSync(next, { throwIfNoEntry: false });
-        if (there?.isSymbolicLink()) {
-          if (++links > 255) throw unsafe(parts.join('/'));
-          const target = readlinkSync(next);
-          if (target.startsWith('/')) at = this.#root;
-          todo.unshift(...target.split('/').filter((one) => one !== '' && one !== '.'));
-          continue;
-        }
-        if (!there) {
-          mkdirSync(next);
-          chmodSync(next, 0o755);
-          this.implied.add(relative(this.#root, next));
-        } else if (!there.isDirectory())
-          throw new ImageError(
-            'DATA_LOSS',
-            `archive puts entries below ${JSON.stringify(parts.join('/'))}, which is no directory`,
-          );
-        this.#directories.add(next);
-      }
-      at = next;
+  #setExtended(path: string, entry: TarEntry): void {
+    for (const [name, value] of entry.attributes) {
+      if (!name.startsWith('trusted.overlay.')) setAttribute(fromByteString(path), name, value);
     }
-    return at;
+  }
+
+  #count(bytes: number): void {
+    this.usage.inodes++;
+    this.usage.bytes += bytes;
+  }
+}
+
+/** Writes content into the pieces of a file that have any. */
+class SegmentWriter {
+  readonly #file: number;
+  readonly #segments: readonly { offset: number; length: number }[];
+  #at = 0;
+  #within = 0;
+
+  constructor(file: number, segments: readonly { offset: number; length: number }[]) {
+    this.#file = file;
+    this.#segments = segments;
+  }
+
+  write(piece: Buffer): void {
+    for (let done = 0; done < piece.length; ) {
+      while (this.#within === this.#segments[this.#at]!.length) {
+        this.#at++;
+        this.#within = 0;
+      }
+      const { offset, length } = this.#segments[this.#at]!;
+      const step = Math.min(length - this.#within, piece.length - done);
+      const written = writeSync(this.#file, piece, done, step, offset + this.#within);
+      done += written;
+      this.#within += written;
+    }
   }
 }
 
 /** Sets an attribute; one that the file system or the security module here does not have is left out, as others do. */
-function setAttribute(path: string, name: string, value: Buffer): void {
+function setAttribute(path: string | Buffer, name: string, value: Buffer): void {
   try {
     setExtendedAttribute(path, name, value);
   } catch (error) {
@@ -215,16 +275,31 @@ function setAttribute(path: string, name: string, value: Buffer): void {
   }
 }
 
-/** The parts of an archive's path. @throws ImageError for one that leaves the root */
-function splitPath(path: string): string[] {
-  if (path.includes('\0')) throw unsafe(path);
-  const parts = path.split('/').filter((part) => part !== '' && part !== '.');
-  if (parts.includes('..')) throw unsafe(path);
-  return parts;
-}
-
-function unsafe(path: string): ImageError {
-  return new ImageError('INVALID_ARGUMENT', `archive entry ${JSON.stringify(path)} points outside of the image`);
+/** What the kernel refused, said of the entry; a full disk stays what it is. */
+function explain(error: unknown, entry: TarEntry): unknown {
+  const { code, message } = error as { code?: string; message?: string };
+  if (error instanceof ImageError || !code) return error;
+  const where = `archive entry ${showByteString(entry.path)}`;
+  switch (code) {
+    case 'EPERM':
+      if (entry.kind === 'character' || entry.kind === 'block')
+        return new ImageError('INVALID_ARGUMENT', `${where} is a device, which may not be made here (CAP_MKNOD)`);
+      return new ImageError('INVALID_ARGUMENT', `${where} cannot be made: ${message}`, { cause: error });
+    case 'ENOENT':
+    case 'EEXIST':
+    case 'ELOOP':
+    case 'ENOTDIR':
+    case 'EISDIR':
+    case 'EINVAL':
+    case 'EMLINK':
+    case 'EXDEV':
+    case 'ENAMETOOLONG':
+    case 'EFBIG':
+    case 'ERR_INVALID_ARG_VALUE':
+      return new ImageError('INVALID_ARGUMENT', `${where} cannot be made: ${message}`, { cause: error });
+    default:
+      return error;
+  }
 }
 
 function tooLarge(what: string): ImageError {

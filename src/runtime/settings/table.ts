@@ -2,6 +2,7 @@ import type { RegistryConfig } from '../images/index.ts';
 import {
   absolutePath,
   addressRanges,
+  bytes,
   duration,
   list,
   mapping,
@@ -62,7 +63,14 @@ const registryRule: Schema<RegistryConfig> = record(
     key: secret(),
     auth: record(
       {},
-      { username: text(), password: secret(), auth: secret(), identityToken: secret(), registryToken: secret() },
+      {
+        username: text(),
+        password: secret(),
+        auth: secret(),
+        identityToken: secret(),
+        registryToken: secret(),
+        serverAddress: text(),
+      },
     ),
     headers: mapping(secret()),
   },
@@ -132,6 +140,34 @@ export const settingTable = {
     defaultText: '`conmon` in the usual directories',
   }),
   registries: setting(list(registryRule), [], 'Rules for registries, see below.', { live: true }),
+  registryHostsDirectory: optional(
+    absolutePath(),
+    "A directory of rules for registries in containerd's layout, `<host[:port]>/hosts.toml`; read again when it changes.",
+  ),
+  registriesConf: optional(
+    absolutePath(),
+    'A `registries.conf` (version 2) as podman and CRI-O have, with the files of `registries.conf.d` beside it; read again when it changes.',
+  ),
+  registryAuthFiles: optional(
+    list(absolutePath()),
+    'Files with credentials as `docker login` and `podman login` write them; read again when they change.',
+  ),
+  pinnedImages: setting(
+    list(text()),
+    [],
+    'Images that kubelets must not remove when they need room: a name, its beginning (`registry/team/*`) or a part of it (`*pause*`).',
+  ),
+  pullProgressTimeoutMs: setting(
+    duration(),
+    300_000,
+    'A pull in which nothing comes for so long ends, whatever it is trying.',
+  ),
+  maximumLayerBytes: setting(bytes(), 64 * 2 ** 30, 'Layers that are larger than this when unpacked are refused.'),
+  maximumLayerEntries: setting(
+    wholeNumber(1, 1_000_000_000),
+    2_000_000,
+    'Layers with more files than this are refused.',
+  ),
   maxParallelLayers: setting(wholeNumber(1, 64), 3, 'Layers fetched at once for one image.'),
   seccompProfileRoot: setting(
     absolutePath(),

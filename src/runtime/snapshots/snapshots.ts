@@ -2,7 +2,7 @@ import { chmod, chown, lstat, mkdir, readdir, readFile, rename, rm, utimes, writ
 import { join } from 'node:path';
 import { type Clock, SerialRunner } from '../../async/index.ts';
 import { bindMount, isMountPoint, isOverlay, mountOverlay, unmount } from '../../host/mounts/index.ts';
-import type { ImageStore } from '../images/index.ts';
+import { fromByteString, type ImageStore, toByteString } from '../images/index.ts';
 import { diskUsage } from './disk-usage.ts';
 
 /** What a snapshot stands on. */
@@ -149,12 +149,13 @@ class OverlaySnapshots implements Snapshots {
       ...this.#images().inheritedDirectories(imageId),
     ];
     for (const { path, mode, uid, gid } of all) {
-      const directory = join(made, path);
+      const directory = fromByteString(`${toByteString(made)}/${path}`);
       await mkdir(directory, { recursive: true });
       await chown(directory, uid, gid);
       await chmod(directory, mode);
     }
-    for (const { path, mtime } of all.reverse()) await utimes(join(made, path), mtime, mtime);
+    for (const { path, mtime } of all.reverse())
+      await utimes(fromByteString(`${toByteString(made)}/${path}`), mtime, mtime);
     await rename(made, layer);
   }
 

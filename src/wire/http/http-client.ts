@@ -7,6 +7,7 @@ import {
 } from 'node:http';
 import { Agent as SecureAgent, request as secureRequest } from 'node:https';
 import type { Duplex } from 'node:stream';
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { type Clock, systemClock, type Timer } from '../../async/index.ts';
 
 /** How to reach a server. */
@@ -17,6 +18,8 @@ export interface HttpClientOptions {
   socketPath?: string;
   /** PEM: who may have signed the server's certificate. Default: the system's. */
   ca?: string | Buffer;
+  /** Accept also what the machine trusts (its certificate directory) and what Node brings, beside `ca`. Default false. */
+  trustSystem?: boolean;
   /** PEM: our certificate and key. */
   cert?: string | Buffer;
   key?: string | Buffer;
@@ -75,6 +78,7 @@ export class HttpClient {
   readonly #options: HttpClientOptions;
   readonly #plain: PlainAgent;
   readonly #secure: SecureAgent;
+  #context: SecureContext | undefined;
 
   constructor(options: HttpClientOptions) {
     this.#options = options;
@@ -88,8 +92,7 @@ export class HttpClient {
     this.#plain = new PlainAgent(agent);
     this.#secure = new SecureAgent({
       ...agent,
-      ...(options.ca ? { ca: options.ca } : {}),
-      ...(options.cert ? { cert: options.cert, key: options.key } : {}),
+      ...(options.trustSystem ? {} : trust(options)),
       ...(options.serverName ? { servername: options.serverName } : {}),
       rejectUnauthorized: !options.insecureSkipTlsVerify,
     });
@@ -177,17 +180,20 @@ export class HttpClient {
   #send(request: HttpRequest, pooled = true) {
     const url = /^https?:/.test(request.path) ? new URL(request.path) : new URL(joinPath(this.#base, request.path));
     const secure = url.protocol === 'https:' && !this.#options.socketPath;
+    // Made once, when it is needed: reading hundreds of certificates takes a while.
+    if (secure && this.#options.trustSystem) this.#context ??= systemContext(this.#options);
     const agent = secure ? this.#secure : this.#plain;
     const headers = Object.fromEntries(
       Object.entries(request.headers ?? {}).filter(([, value]) => value !== undefined),
     ) as RequestOptions['headers'];
-    const options: RequestOptions = {
+    const options: RequestOptions & { secureContext?: SecureContext } = {
       method: request.method ?? 'GET',
       path: `${url.pathname}${url.search}`,
       headers: {
         ...headers,
         ...(request.body !== undefined ? { 'content-length': Buffer.byteLength(request.body) } : {}),
       },
+      ...(this.#context ? { secureContext: this.#context } : {}),
       agent: pooled ? agent : secure ? new SecureAgent({ ...this.#secure.options, keepAlive: false }) : false,
       ...(this.#options.socketPath
         ? { socketPath: this.#options.socketPath }
@@ -206,6 +212,24 @@ export class HttpClient {
     const where = /^https?:/.test(path) ? '' : (this.#options.socketPath ?? this.#base.origin);
     return `${request.method ?? 'GET'} ${where}${path}`;
   }
+}
+
+function trust({ ca, cert, key }: HttpClientOptions) {
+  return { ...(ca ? { ca } : {}), ...(cert ? { cert, key } : {}) };
+}
+
+/** The context of clients that trust the machine and have nothing of their own; one for all. */
+let plainSystemContext: SecureContext | undefined;
+
+function systemContext(options: HttpClientOptions): SecureContext {
+  const make = () => {
+    const known = [...getCACertificates('default'), ...getCACertificates('system')];
+    const ca = [...new Set(known), ...(options.ca ? [options.ca] : [])];
+    return createSecureContext({ ...trust(options), ca });
+  };
+  if (options.ca || options.cert) return make();
+  plainSystemContext ??= make();
+  return plainSystemContext;
 }
 
 /** Whether sending a request twice does the same as once. */

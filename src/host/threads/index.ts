@@ -1,0 +1,1 @@
+export { ThreadError, Threads, type ThreadsOptions } from './threads.ts';
