@@ -34,12 +34,14 @@ export class OciRuntime {
     const file = await open(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       for (let wait = 1; ; wait = Math.min(wait * 2, 20)) {
+        // Looked at before the read: a short life may begin and end between the two, and leaves its sign in the FIFO.
+        const mayStillCome = isRunning(process);
         const read = await file.read(Buffer.alloc(16), 0, 16, null).catch((cause: unknown) => {
           if (codeOf(cause) === 'EAGAIN') return { bytesRead: 0 };
           throw cause;
         });
         if (read.bytesRead > 0) break;
-        if (!isRunning(process)) throw new RuntimeError('UNKNOWN', 'the container ended before it was started');
+        if (!mayStillCome) throw new RuntimeError('UNKNOWN', 'the container ended before it was started');
         await this.#clock.sleep(wait);
       }
     } finally {
