@@ -1,3 +1,4 @@
+export { idMapProblem, mountMapped, recursiveReadOnlyProblem } from './mapped-mount.ts';
 export {
   bindMount,
   isMountPoint,

@@ -1,7 +1,8 @@
+export { startHolder, writeHolderProgram } from './pid-holder.ts';
 export {
+  configureNamespaces,
   createSandboxNamespaces,
   inNetworkNamespace,
-  inNewPidNamespace,
   namespaceFiles,
   pinNamespace,
   type SandboxNamespacesOptions,
@@ -9,3 +10,12 @@ export {
   unpinNamespace,
   writeSysctl,
 } from './sandbox-namespaces.ts';
+export {
+  enterNewUserNamespace,
+  type IdMapping,
+  type NamespaceKeeper,
+  type OwnedNamespace,
+  openUserNamespace,
+  toHostId,
+  type UserMapping,
+} from './user-namespace.ts';

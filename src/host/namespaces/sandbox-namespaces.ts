@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { calls } from '../system-calls/index.ts';
 
 /** Flags of unshare(2) and setns(2). */
-const cloneFlags = { network: 0x40000000, ipc: 0x08000000, uts: 0x04000000, pid: 0x20000000 } as const;
+export const cloneFlags = { network: 0x40000000, ipc: 0x08000000, uts: 0x04000000, pid: 0x20000000 } as const;
 
 /** The kinds of namespaces that a pod's containers share. */
-export type SharedNamespace = 'network' | 'ipc' | 'uts' | 'pid';
+export type SharedNamespace = 'network' | 'ipc' | 'uts' | 'pid' | 'user';
 
 /** Their names under /proc/<pid>/ns. */
-export const namespaceFiles = { network: 'net', ipc: 'ipc', uts: 'uts', pid: 'pid' } as const;
+export const namespaceFiles = { network: 'net', ipc: 'ipc', uts: 'uts', pid: 'pid', user: 'user' } as const;
 
 /** What new namespaces should be like. */
 export interface SandboxNamespacesOptions {
@@ -107,6 +107,41 @@ export function inNetworkNamespace<T>(namespace: string | number | undefined, ta
     if (typeof namespace === 'string' && other !== undefined) closeSync(other);
     closeSync(own);
   }
+}
+
+function inNamespace<T>(path: string, kind: 'ipc' | 'uts', task: () => T): T {
+  const own = openSync(`/proc/thread-self/ns/${namespaceFiles[kind]}`, 'r');
+  const other = openSync(path, 'r');
+  try {
+    calls.setns(other, cloneFlags[kind]);
+    return task();
+  } finally {
+    calls.setns(own, cloneFlags[kind]);
+    closeSync(other);
+    closeSync(own);
+  }
+}
+
+/**
+ * Runs a synchronous function with this thread inside those of the namespaces that a thread can enter (not user and
+ * PID ones).
+ */
+export function inNamespaces<T>(paths: Partial<Record<SharedNamespace, string>>, task: () => T): T {
+  const { network, ipc, uts } = paths;
+  const inUts = (): T => (uts === undefined ? task() : inNamespace(uts, 'uts', task));
+  const inIpc = (): T => (ipc === undefined ? inUts() : inNamespace(ipc, 'ipc', inUts));
+  return inNetworkNamespace(network, inIpc);
+}
+
+/** Gives the hostname and the sysctls to namespaces that exist. @throws Error naming the sysctl that was refused */
+export function configureNamespaces(
+  paths: Partial<Record<SharedNamespace, string>>,
+  options: Pick<SandboxNamespacesOptions, 'hostname' | 'sysctls'>,
+): void {
+  inNamespaces(paths, () => {
+    if (paths.uts && options.hostname) calls.sethostname(options.hostname, Buffer.byteLength(options.hostname));
+    for (const [name, value] of Object.entries(options.sysctls ?? {})) writeSysctl(name, value);
+  });
 }
 
 /** Runs a synchronous function whose first child process becomes PID 1 of a new PID namespace. */

@@ -17,6 +17,18 @@ export const results = {
     [source: string | null, target: string, type: string | null, flags: number | bigint, data: string | null]
   >('int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)'),
   umount2: declare<[target: string, flags: number]>('int umount2(const char *target, int flags)'),
+  // Mounts of the newer kind; the C library has no names for them before its version 2.36.
+  openTree: declare<[number: number, directory: number, path: string, flags: number]>(
+    'long syscall(long number, int directory, const char *path, unsigned int flags)',
+  ),
+  moveMount: declare<[number: number, from: number, fromPath: string, to: number, toPath: string, flags: number]>(
+    'long syscall(long number, int from, const char *fromPath, int to, const char *toPath, unsigned int flags)',
+  ),
+  mountSetattr: declare<
+    [number: number, directory: number, path: string, flags: number, attributes: Bytes, size: number]
+  >(
+    'long syscall(long number, int directory, const char *path, unsigned int flags, const void *attributes, size_t size)',
+  ),
   // Files.
   mknod: declare<[path: Bytes, mode: number, device: bigint]>(
     'int mknod(const void *path, unsigned int mode, unsigned long device)',

@@ -1,0 +1,59 @@
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { type LaunchedProgram, launchProgram } from '../exec/index.ts';
+import { buildHolderProgram, holderSteps } from './holder-program.ts';
+import { NextByte } from './next-byte.ts';
+import { inNamespaces, inNewPidNamespace, type SharedNamespace } from './sandbox-namespaces.ts';
+
+/** Writes the program that keeps a PID namespace, unless it is there. */
+export function writeHolderProgram(path: string): void {
+  if (existsSync(path)) return;
+  mkdirSync(dirname(path), { recursive: true, mode: 0o711 });
+  const temporary = `${path}.${process.pid}.tmp`;
+  // Written and closed without giving way to anything that starts a program: that would keep it open and busy.
+  writeFileSync(temporary, buildHolderProgram(), { mode: 0o555 });
+  renameSync(temporary, path);
+}
+
+/**
+ * Starts the program as PID 1 of a new PID namespace, inside the given namespaces, and has it give up all it has.
+ * `onStarted` is called with its pid before that. It goes on without us.
+ * @throws Error naming the step that failed; then it is gone
+ */
+export async function startHolder(
+  program: string,
+  inside: Partial<Record<SharedNamespace, string>>,
+  onStarted: (pid: number) => void,
+): Promise<number> {
+  const started = inNamespaces(inside, () =>
+    inNewPidNamespace(() =>
+      launchProgram([program], { stdio: ['pipe', 'pipe', 'ignore'], cwd: '/', detached: true }),
+    ),
+  );
+  try {
+    const said = new NextByte(started);
+    await said.next();
+    onStarted(started.pid);
+    await confineHolder(started, said);
+    started.unref();
+    return started.pid;
+  } catch (cause) {
+    started.kill('SIGKILL');
+    throw cause;
+  }
+}
+
+/** Lets a holder that has started give up what it has. @throws Error naming the step that failed */
+export async function confineHolder(program: LaunchedProgram, said: NextByte): Promise<void> {
+  program.stdin?.write('..');
+  try {
+    await said.next();
+  } catch (cause) {
+    const { status, error } = await program.ended;
+    const step = holderSteps[status - 1]?.call;
+    const reason = error?.message ?? (step ? `${step} was refused` : `status ${status}`);
+    throw new Error(`the holder of the PID namespace did not start: ${reason}`, { cause });
+  }
+  program.stdin?.destroy();
+  program.stdout?.destroy();
+}

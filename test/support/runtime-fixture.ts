@@ -1,0 +1,235 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import {
+  type ContainerConfigSchema,
+  ContainerState,
+  ImageService,
+  NamespaceMode,
+  PodSandboxConfigSchema,
+  RuntimeService,
+} from '../../src/api/cri/index.ts';
+import { pollUntil } from '../../src/async/index.ts';
+import { openCgroups } from '../../src/host/cgroups/index.ts';
+import { createGrpcClient, type GrpcClient } from '../../src/wire/grpc/index.ts';
+import { type ArchiveEntry, busyboxEntries, layoutFiles, makeImage, makeLayer, writeFiles } from './images.ts';
+import { NetworkNamespace } from './network-namespace.ts';
+
+const applets =
+  'sh sleep cat echo id hostname ls true false touch mkdir chmod dd kill seq stty test printf tail head mount umount ' +
+  'unshare stat mknod chown df env readlink ps nproc grep rm ln sync wc tr top ip ping nc dmesg chroot hexdump';
+
+export type PodConfig = MessageInitShape<typeof PodSandboxConfigSchema>;
+export type ContainerConfig = MessageInitShape<typeof ContainerConfigSchema>;
+
+let started = 0;
+
+/** What a fixture is started with. */
+export interface FixtureOptions {
+  /** More settings of the runtime. */
+  settings?: object;
+  /** More files of the image. */
+  entries?: readonly ArchiveEntry[];
+  /** More of the image's configuration. */
+  imageConfig?: object;
+}
+
+/**
+ * A runtime of its own, in a network namespace without an uplink, with a small image named `busybox`. Its pods have a
+ * loopback link and no other, so it works on kernels without packet filters too.
+ */
+export class RuntimeFixture implements AsyncDisposable {
+  readonly base: string;
+  readonly cgroupParent: string;
+  readonly cri: GrpcClient<typeof RuntimeService>;
+  readonly images: GrpcClient<typeof ImageService>;
+  readonly #namespace: NetworkNamespace;
+  readonly #settings: object;
+  #process: ChildProcess | undefined;
+  #pods = 0;
+
+  private constructor(base: string, namespace: NetworkNamespace, settings: object) {
+    this.base = base;
+    this.cgroupParent = `/deckhand-test-${process.pid}-${started++}`;
+    this.#namespace = namespace;
+    this.#settings = settings;
+    this.cri = createGrpcClient(RuntimeService, join(base, 'cri.sock'));
+    this.images = createGrpcClient(ImageService, join(base, 'cri.sock'));
+  }
+
+  static async start(purpose: string, options: FixtureOptions = {}): Promise<RuntimeFixture> {
+    const base = await mkdtemp(join(tmpdir(), `dh-${purpose}-`));
+    const namespace = await NetworkNamespace.create(purpose);
+    const fixture = new RuntimeFixture(base, namespace, options.settings ?? {});
+    await mkdir(join(base, 'cni'));
+    const network = { cniVersion: '1.0.0', name: 'test', plugins: [{ type: 'loopback' }] };
+    await writeFile(join(base, 'cni', '10-test.conflist'), JSON.stringify(network));
+    const image = makeImage([makeLayer(await busyboxEntries(applets.split(' '), options.entries))], {
+      config: { Env: ['PATH=/bin'], Cmd: ['sh'], ...options.imageConfig },
+    });
+    await writeFiles(join(base, 'layout'), layoutFiles([{ image }]));
+    await fixture.startRuntime([join(base, 'layout'), 'busybox']);
+    return fixture;
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0;
+  }
+
+  async startRuntime(archive: readonly string[] = []): Promise<void> {
+    const settings = JSON.stringify({
+      listen: join(this.base, 'cri.sock'),
+      root: join(this.base, 'root'),
+      state: join(this.base, 'state'),
+      cgroupParent: this.cgroupParent,
+      cniConfDir: join(this.base, 'cni'),
+      ...this.#settings,
+    });
+    const script = join(import.meta.dirname, 'runtime-process.ts');
+    const [program, ...argv] = [...this.#namespace.enter(), process.execPath, script, settings, ...archive] as [
+      string,
+      ...string[],
+    ];
+    const child = spawn(program, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#process = child;
+    await new Promise<void>((resolve, reject) => {
+      child.stdout.once('data', () => resolve());
+      child.once('exit', (code) => reject(new Error(`the runtime ended with status ${code}`)));
+    });
+  }
+
+  async endRuntime(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#process;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill(signal);
+    await ended;
+  }
+
+  /** A pod's configuration: a PID namespace for each container unless it says otherwise. */
+  podConfig(more: PodConfig = {}): PodConfig {
+    const name = `pod${++this.#pods}`;
+    return {
+      metadata: { name, namespace: 'default', uid: `uid-${name}`, attempt: 0 },
+      hostname: name,
+      logDirectory: join(this.base, 'logs', name),
+      linux: { securityContext: { namespaceOptions: { pid: NamespaceMode.CONTAINER } } },
+      ...more,
+    };
+  }
+
+  /** Runs a pod; gives its id and configuration. */
+  async pod(more: PodConfig = {}, handler = ''): Promise<{ id: string; config: PodConfig }> {
+    const config = this.podConfig(more);
+    const { podSandboxId } = await this.cri.runPodSandbox({ config, runtimeHandler: handler });
+    return { id: podSandboxId, config };
+  }
+
+  /** Creates a container with the pod's own namespace options. */
+  async create(
+    pod: { id: string; config: PodConfig },
+    command: readonly string[],
+    more: ContainerConfig = {},
+  ): Promise<string> {
+    const { linux, ...rest } = more;
+    const name = rest.metadata?.name ?? `c${++this.#pods}`;
+    const namespaceOptions = create(PodSandboxConfigSchema, pod.config).linux?.securityContext?.namespaceOptions;
+    const { containerId } = await this.cri.createContainer({
+      podSandboxId: pod.id,
+      config: {
+        metadata: { name, attempt: 0 },
+        image: { image: 'busybox' },
+        command: [...command],
+        logPath: `${name}.log`,
+        ...rest,
+        linux: { ...linux, securityContext: { namespaceOptions, ...linux?.securityContext } },
+      },
+      sandboxConfig: pod.config,
+    });
+    return containerId;
+  }
+
+  /** Creates and starts a container. */
+  async start(
+    pod: { id: string; config: PodConfig },
+    command: readonly string[],
+    more: ContainerConfig = {},
+  ): Promise<string> {
+    const containerId = await this.create(pod, command, more);
+    await this.cri.startContainer({ containerId });
+    return containerId;
+  }
+
+  /** Runs a container to its end; gives its status, and its output and errors as lines. */
+  async runToEnd(pod: { id: string; config: PodConfig }, script: string, more: ContainerConfig = {}) {
+    const containerId = await this.start(pod, ['sh', '-c', script], more);
+    const status = await this.ended(containerId);
+    const lines = await this.log(containerId);
+    return { containerId, status, lines, output: lines.join('\n') };
+  }
+
+  async status(containerId: string) {
+    return (await this.cri.containerStatus({ containerId })).status!;
+  }
+
+  ended(containerId: string) {
+    return pollUntil(
+      'the end of the container',
+      async () => {
+        const now = await this.status(containerId);
+        return now.state === ContainerState.CONTAINER_EXITED && now;
+      },
+      { timeoutMs: 30_000 },
+    );
+  }
+
+  /** The lines of a container's log without their tags. */
+  async log(containerId: string): Promise<string[]> {
+    const { logPath } = await this.status(containerId);
+    return (await readFile(logPath, 'utf8'))
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => line.split(' ').slice(3).join(' '));
+  }
+
+  /** What a command in a container says, with its errors. */
+  async output(containerId: string, ...cmd: string[]): Promise<string> {
+    const result = await this.cri.execSync({ containerId, cmd, timeout: 30n });
+    return (Buffer.from(result.stdout).toString() + Buffer.from(result.stderr).toString()).trim();
+  }
+
+  /** A file of a cgroup in the tree of a controller. */
+  cgroupFile(controller: string, path: string, file: string): string {
+    const directory = openCgroups().directory(controller, path);
+    assert.ok(directory, `there is no ${controller} controller`);
+    return readFileSync(join(directory, file), 'utf8').trim();
+  }
+
+  /** The cgroup of a container, and its pid, as the verbose status tells. */
+  async details(containerId: string): Promise<{ pid: number; cgroupPath: string; runtimeSpec: any }> {
+    const { info } = await this.cri.containerStatus({ containerId, verbose: true });
+    return JSON.parse(info.info ?? '{}');
+  }
+
+  /** Removes everything, and makes sure that nothing is left. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.endRuntime('SIGUSR2');
+    this.cri.close();
+    this.images.close();
+    await this.#namespace[Symbol.asyncDispose]();
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(this.base));
+    assert.deepEqual(mounts, []);
+    const cgroups = openCgroups();
+    assert.ok(
+      !cgroups.directories(this.cgroupParent).some((path) => existsSync(path)),
+      `the cgroup ${this.cgroupParent} is left`,
+    );
+    await rm(this.base, { recursive: true, force: true });
+  }
+}
