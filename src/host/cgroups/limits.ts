@@ -19,12 +19,13 @@ export interface CgroupLimits {
   unified?: Readonly<Record<string, string>>;
 }
 
-/** One file to write. An optional one may be missing or refuse. */
+/** One file to write. */
 export interface LimitWrite {
   controller: string;
   file: string;
   value: string;
-  optional?: boolean;
+  /** What does not matter: that the file is not there, or that it refuses too. Default: nothing. */
+  lenient?: 'missing' | 'refused' | undefined;
 }
 
 /** A v1 processor weight (2 to 262144) as a v2 one (1 to 10000). */
@@ -39,60 +40,65 @@ export function limitWrites(limits: CgroupLimits, v2: boolean): LimitWrite[] {
 
 const orMax = (value: number): string => (value < 0 ? 'max' : String(value));
 
-function v1Writes(limits: CgroupLimits): LimitWrite[] {
+type Add = (controller: string, file: string, value: string | undefined, lenient?: LimitWrite['lenient']) => void;
+
+function collect(fill: (add: Add) => void): LimitWrite[] {
   const writes: LimitWrite[] = [];
-  const add = (controller: string, file: string, value: string | number | undefined, optional = false): void => {
-    if (value !== undefined) writes.push({ controller, file, value: String(value), optional });
-  };
-  add('cpu', 'cpu.shares', limits.cpuShares);
-  add('cpu', 'cpu.cfs_period_us', limits.cpuPeriodUs);
-  add('cpu', 'cpu.cfs_quota_us', limits.cpuQuotaUs);
-  add('memory', 'memory.limit_in_bytes', limits.memoryBytes);
-  // Without swap accounting the file is not there.
-  add('memory', 'memory.memsw.limit_in_bytes', limits.memoryAndSwapBytes, true);
-  if (limits.memoryBytes !== undefined && limits.memoryAndSwapBytes !== undefined)
-    // Raising both: the first write fails while the old sum is below the new limit, so it is written again.
-    writes.unshift({
-      controller: 'memory',
-      file: 'memory.memsw.limit_in_bytes',
-      value: String(limits.memoryAndSwapBytes),
-      optional: true,
-    });
-  add('pids', 'pids.max', limits.pids === undefined ? undefined : orMax(limits.pids));
-  add('cpuset', 'cpuset.cpus', limits.cpusetCpus || undefined);
-  add('cpuset', 'cpuset.mems', limits.cpusetMems || undefined);
-  for (const { pageSize, bytes } of limits.hugepages ?? [])
-    add('hugetlb', `hugetlb.${pageSize}.limit_in_bytes`, String(bytes), bytes === 0n);
-  if (Object.keys(limits.unified ?? {}).length > 0)
-    throw new Error('unified cgroup settings need cgroup v2, and this machine has v1');
+  fill((controller, file, value, lenient) => {
+    if (value !== undefined) writes.push({ controller, file, value, lenient });
+  });
   return writes;
 }
 
+const text = (value: number | undefined): string | undefined => (value === undefined ? undefined : String(value));
+
+function v1Writes(limits: CgroupLimits): LimitWrite[] {
+  if (Object.keys(limits.unified ?? {}).length > 0)
+    throw new Error('unified cgroup settings need cgroup v2, and this machine has v1');
+  return collect((add) => {
+    add('cpu', 'cpu.shares', text(limits.cpuShares));
+    // A longer period lets a larger quota in, a shorter one lets none in that is too small: the quota goes last.
+    add('cpu', 'cpu.cfs_period_us', text(limits.cpuPeriodUs));
+    add('cpu', 'cpu.cfs_quota_us', text(limits.cpuQuotaUs));
+    // The sum may never be below the memory: raising both goes from the sum down, lowering both from the memory up.
+    if (limits.memoryBytes !== undefined)
+      add('memory', 'memory.memsw.limit_in_bytes', text(limits.memoryAndSwapBytes), 'refused');
+    add('memory', 'memory.limit_in_bytes', text(limits.memoryBytes));
+    // Without swap accounting the file is not there.
+    add('memory', 'memory.memsw.limit_in_bytes', text(limits.memoryAndSwapBytes), 'missing');
+    add('pids', 'pids.max', limits.pids === undefined ? undefined : orMax(limits.pids));
+    addCommon(add, limits, 'limit_in_bytes');
+  });
+}
+
 function v2Writes(limits: CgroupLimits): LimitWrite[] {
-  const writes: LimitWrite[] = [];
-  const add = (controller: string, file: string, value: string | undefined, optional = false): void => {
-    if (value !== undefined) writes.push({ controller, file, value, optional });
-  };
-  add('cpu', 'cpu.weight', limits.cpuShares ? String(sharesToWeight(limits.cpuShares)) : undefined);
-  if (limits.cpuQuotaUs !== undefined || limits.cpuPeriodUs !== undefined)
-    add(
-      'cpu',
-      'cpu.max',
-      `${limits.cpuQuotaUs === undefined ? 'max' : orMax(limits.cpuQuotaUs)} ${limits.cpuPeriodUs ?? 100_000}`,
-    );
-  add('memory', 'memory.max', limits.memoryBytes === undefined ? undefined : orMax(limits.memoryBytes));
-  if (limits.memoryAndSwapBytes !== undefined) {
-    const swap =
-      limits.memoryAndSwapBytes < 0
-        ? -1
-        : Math.max(0, limits.memoryAndSwapBytes - Math.max(0, limits.memoryBytes ?? 0));
-    add('memory', 'memory.swap.max', orMax(swap), true);
-  }
-  add('pids', 'pids.max', limits.pids === undefined ? undefined : orMax(limits.pids));
+  return collect((add) => {
+    add('cpu', 'cpu.weight', limits.cpuShares ? String(sharesToWeight(limits.cpuShares)) : undefined);
+    if (limits.cpuQuotaUs !== undefined || limits.cpuPeriodUs !== undefined) {
+      const quota = limits.cpuQuotaUs === undefined ? 'max' : orMax(limits.cpuQuotaUs);
+      add('cpu', 'cpu.max', `${quota} ${limits.cpuPeriodUs ?? 100_000}`);
+    }
+    add('memory', 'memory.max', limits.memoryBytes === undefined ? undefined : orMax(limits.memoryBytes));
+    const swap = swapOf(limits);
+    add('memory', 'memory.swap.max', swap === undefined ? undefined : orMax(swap), 'missing');
+    add('pids', 'pids.max', limits.pids === undefined ? undefined : orMax(limits.pids));
+    addCommon(add, limits, 'max');
+    for (const [file, value] of Object.entries(limits.unified ?? {})) {
+      if (!/^[a-z]+\.[\w.]+$/.test(file)) throw new Error(`"${file}" is no file of a cgroup`);
+      add('unified', file, value);
+    }
+  });
+}
+
+/** v2 limits swap alone, where v1 limits the sum. */
+function swapOf({ memoryAndSwapBytes, memoryBytes }: CgroupLimits): number | undefined {
+  if (memoryAndSwapBytes === undefined || memoryAndSwapBytes < 0) return memoryAndSwapBytes;
+  return Math.max(0, memoryAndSwapBytes - Math.max(0, memoryBytes ?? 0));
+}
+
+function addCommon(add: Add, limits: CgroupLimits, hugepageFile: string): void {
   add('cpuset', 'cpuset.cpus', limits.cpusetCpus || undefined);
   add('cpuset', 'cpuset.mems', limits.cpusetMems || undefined);
   for (const { pageSize, bytes } of limits.hugepages ?? [])
-    add('hugetlb', `hugetlb.${pageSize}.max`, String(bytes), bytes === 0n);
-  for (const [file, value] of Object.entries(limits.unified ?? {})) add('unified', file, value);
-  return writes;
+    add('hugetlb', `hugetlb.${pageSize}.${hugepageFile}`, String(bytes), bytes === 0n ? 'missing' : undefined);
 }

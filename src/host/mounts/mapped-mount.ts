@@ -39,12 +39,16 @@ export function mountMapped(
   source: string,
   target: string,
   userNamespace: number,
-  options: { recursive?: boolean } = {},
+  options: { recursive?: boolean; readOnly?: boolean } = {},
 ): void {
   const withBelow = options.recursive ?? false;
   const tree = cloneTree(source, withBelow);
   try {
-    setAttributes(tree, attributes(attributeIdMap, userNamespace), withBelow);
+    setAttributes(
+      tree,
+      attributes(attributeIdMap | (options.readOnly ? attributeReadOnly : 0n), userNamespace),
+      withBelow,
+    );
     calls.moveMount(systemCalls.moveMount, tree, '', currentDirectory, target, moveFromEmptyPath);
   } finally {
     closeSync(tree);

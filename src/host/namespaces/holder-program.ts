@@ -2,8 +2,9 @@ import { arch } from 'node:os';
 
 /**
  * The process that keeps a shared PID namespace is PID 1 for every container of the pod, and they can look at it. So it
- * must have nothing: no file system, no capability, no other namespace of the host. No program that is on every machine
- * can do that to itself, so we write one, a list of system calls in machine code of about a kilobyte.
+ * must have nothing: no file system, no capability, no other namespace of the host: with CAP_SYS_PTRACE, /proc/1/root is a
+ * door to all that it sees. No program that is on every machine can do that to itself, so we write one, a list of system
+ * calls in machine code of about a kilobyte. When whoever started it dies before it is done, so does it.
  *
  *   say "." ──► wait for two bytes ──► own mount and cgroup namespace, an empty root ──► no groups, user 0 of its user
  *   namespace, no capabilities, not to be traced ──► let the kernel take away dead children ──► say "." ──► sleep
@@ -12,11 +13,12 @@ import { arch } from 'node:os';
 /** An argument of a system call: a number, the address of bytes, or free memory on the stack. */
 type Argument = number | bigint | Buffer | 'stack';
 
-/** A system call by name, with its arguments; `may` when its failure does not matter. */
+/** A system call by name, with its arguments. */
 interface Step {
   call: keyof (typeof numbers)['x64'];
   with: readonly Argument[];
-  may?: boolean;
+  /** Which results end the program. Default: an error. */
+  fails?: 'never' | 'whenZero';
 }
 
 const numbers = {
@@ -76,8 +78,8 @@ capabilityHeader.writeUInt32LE(0x20080522, 0);
 /** What the program does before it sleeps; its exit status is the number of the step that failed, counted from 1. */
 export const holderSteps: readonly Step[] = [
   { call: 'write', with: [1, text('.'), 1] },
-  { call: 'read', with: [0, 'stack', 1] },
-  { call: 'read', with: [0, 'stack', 1] },
+  { call: 'read', with: [0, 'stack', 1], fails: 'whenZero' },
+  { call: 'read', with: [0, 'stack', 1], fails: 'whenZero' },
   { call: 'unshare', with: [newMountAndCgroup] },
   { call: 'mount', with: [text('none'), text('/'), 0, recursivePrivate, 0] },
   { call: 'mount', with: [text('none'), text('/proc'), text('tmpfs'), readOnlyNothing, text('size=4k,mode=555')] },
@@ -93,9 +95,9 @@ export const holderSteps: readonly Step[] = [
   { call: 'prctl', with: [4, 0, 0, 0, 0] },
   { call: 'rt_sigaction', with: [childSignal, ignore, 0, 8] },
   { call: 'write', with: [1, text('.'), 1] },
-  { call: 'close', with: [2], may: true },
-  { call: 'close', with: [1], may: true },
-  { call: 'close', with: [0], may: true },
+  { call: 'close', with: [2], fails: 'never' },
+  { call: 'close', with: [1], fails: 'never' },
+  { call: 'close', with: [0], fails: 'never' },
 ];
 
 const loadAddress = 0x400000;
@@ -106,8 +108,8 @@ interface Machine {
   numbers: Record<string, number>;
   /** A call; the values of arguments are 64 bits wide. */
   call(number: number, values: readonly (bigint | 'stack')[]): Buffer;
-  /** Passes over what follows (so many bytes) unless the last call failed. */
-  skipUnlessFailed(bytes: number): Buffer;
+  /** Passes over what follows (so many bytes) when the last call gave no error, or no error and not zero. */
+  skip(bytes: number, zeroFails: boolean): Buffer;
   /** Goes back so many bytes, counted from its own start. */
   back(bytes: number): Buffer;
 }
@@ -123,8 +125,8 @@ const x64: Machine = {
     );
     return Buffer.concat([...moves, immediate('48b8', BigInt(number)), Buffer.from('0f05', 'hex')]);
   },
-  // test rax, rax; jns
-  skipUnlessFailed: (bytes) => Buffer.from([0x48, 0x85, 0xc0, 0x79, bytes]),
+  // test rax, rax; jns or jg
+  skip: (bytes, zeroFails) => Buffer.from([0x48, 0x85, 0xc0, zeroFails ? 0x7f : 0x79, bytes]),
   back: (bytes) => {
     const jump = Buffer.from([0xe9, 0, 0, 0, 0]);
     jump.writeInt32LE(-bytes - 5, 1);
@@ -151,8 +153,8 @@ const arm64: Machine = {
     const moves = values.flatMap((value, at) => (value === 'stack' ? [0x910003e1] : set(at, value)));
     return words([...moves, ...set(8, BigInt(number)), 0xd4000001]);
   },
-  // tbz x0, #63
-  skipUnlessFailed: (bytes) => words([(0xb6f80000 | ((bytes / 4 + 1) << 5)) >>> 0]),
+  // cmp x0, #0; b.gt or b.ge
+  skip: (bytes, zeroFails) => words([0xf100001f, 0x54000000 | ((bytes / 4 + 1) << 5) | (zeroFails ? 0xc : 0xa)]),
   back: (bytes) => words([(0x14000000 | (-(bytes / 4) & 0x3ffffff)) >>> 0]),
 };
 
@@ -187,9 +189,10 @@ function assemble(machine: Machine, dataAddress: number): { code: Buffer; data: 
   };
   const call = (name: string, values: readonly Argument[]): Buffer =>
     machine.call(machine.numbers[name]!, values.map(place));
-  const code = holderSteps.flatMap(({ call: name, with: values, may }, at) => {
+  const code = holderSteps.flatMap(({ call: name, with: values, fails }, at) => {
     const leave = call('exit', [at + 1]);
-    return may ? [call(name, values)] : [call(name, values), machine.skipUnlessFailed(leave.length), leave];
+    if (fails === 'never') return [call(name, values)];
+    return [call(name, values), machine.skip(leave.length, fails === 'whenZero'), leave];
   });
   const sleep = call('ppoll', [0, 0, 0, 0]);
   return { code: Buffer.concat([...code, sleep, machine.back(sleep.length)]), data: Buffer.concat(data) };

@@ -1,18 +1,24 @@
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type LaunchedProgram, launchProgram } from '../exec/index.ts';
 import { buildHolderProgram, holderSteps } from './holder-program.ts';
 import { NextByte } from './next-byte.ts';
 import { inNamespaces, inNewPidNamespace, type SharedNamespace } from './sandbox-namespaces.ts';
 
-/** Writes the program that keeps a PID namespace, unless it is there. */
-export function writeHolderProgram(path: string): void {
-  if (existsSync(path)) return;
+/** Writes the program that keeps a PID namespace into a directory, unless it is there. Gives its path. */
+export function writeHolderProgram(directory: string): string {
+  const program = buildHolderProgram();
+  // Of what it is made of, so that another version never finds this one.
+  const digest = createHash('sha256').update(program).digest('hex').slice(0, 12);
+  const path = join(directory, digest, 'pause');
+  if (existsSync(path)) return path;
   mkdirSync(dirname(path), { recursive: true, mode: 0o711 });
   const temporary = `${path}.${process.pid}.tmp`;
   // Written and closed without giving way to anything that starts a program: that would keep it open and busy.
-  writeFileSync(temporary, buildHolderProgram(), { mode: 0o555 });
+  writeFileSync(temporary, program, { mode: 0o555 });
   renameSync(temporary, path);
+  return path;
 }
 
 /**
@@ -26,9 +32,7 @@ export async function startHolder(
   onStarted: (pid: number) => void,
 ): Promise<number> {
   const started = inNamespaces(inside, () =>
-    inNewPidNamespace(() =>
-      launchProgram([program], { stdio: ['pipe', 'pipe', 'ignore'], cwd: '/', detached: true }),
-    ),
+    inNewPidNamespace(() => launchProgram([program], { stdio: ['pipe', 'pipe', 'ignore'], cwd: '/', detached: true })),
   );
   try {
     const said = new NextByte(started);

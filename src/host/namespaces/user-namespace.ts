@@ -40,7 +40,8 @@ export async function enterNewUserNamespace(
 ): Promise<NamespaceKeeper> {
   const kinds = options.namespaces ?? [];
   const forks = kinds.includes('pid');
-  const flags = [...kinds.map((kind) => `--${kind}`), ...(forks ? ['--fork'] : [])];
+  // The holder is started before there is a root whose capabilities it could have: it takes those of unshare along.
+  const flags = [...kinds.map((kind) => `--${kind}`), ...(forks ? ['--fork', '--keep-caps'] : [])];
   const command = forks ? options.holder! : 'cat';
   const program = launchProgram(['unshare', '--user', ...flags, '--', command], {
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -1,21 +1,26 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chown, mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { type ContainerConfig, ContainerEventType, NamespaceMode, Signal } from '../../api/cri/index.ts';
 import { faultPoint, UndoStack } from '../../async/index.ts';
+import { toHostId } from '../../host/namespaces/index.ts';
 import { stage } from '../calls/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { invalid, nameTaken, notInState, stepFailed } from '../errors.ts';
+import { featuresOf } from '../features/index.ts';
 import { newId, toNanoseconds } from '../identifiers.ts';
 import { sandboxMounts } from '../sandboxes/sandbox-files.ts';
+import type { RootOwner } from '../snapshots/index.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import { removeTree } from '../store/json-file.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
+import { checkContainerConfig } from './check-container.ts';
+import { groundOf } from './ground.ts';
 import type { ImageConfig } from './image-config.ts';
 import { imageOf, lastingReference } from './image-of.ts';
 import { mountImageVolumes } from './image-volumes.ts';
+import { mountMappedVolumes, unmountMappedVolumes } from './mapped-volumes.ts';
 import { clampOomScoreAdj } from './oom-score.ts';
 import { publishContainer } from './publish.ts';
-import { refuseUnsupported } from './spec/process.ts';
 import { resolveUser } from './spec/process-user.ts';
 import { resolveInRoot } from './spec/root-path.ts';
 import { buildSpec, logPathOf } from './spec/spec.ts';
@@ -54,7 +59,7 @@ async function prepareContainer(
   sandbox: SandboxRecord,
   config: ContainerConfig,
 ): Promise<string> {
-  refuseUnsupported(config, context.kernel);
+  checkContainerConfig(context, sandbox, config);
   const { record: image, config: imageConfig } = imageOf(context, config);
   const id = newId();
   const record: ContainerRecord = {
@@ -73,18 +78,22 @@ async function prepareContainer(
     resources: config.linux?.resources,
     imageMounts: [],
   };
+  const owner = rootOwner(sandbox);
   await using undo = new UndoStack();
   undo.add('record', () => context.store.containers.delete(id));
   undo.add('root file system', () => context.rootfs.remove(id));
-  const rootfs = await step('failed to prepare the root file system', () => context.rootfs.prepare(image.id, id));
+  const rootfs = await step('failed to prepare the root file system', () =>
+    context.rootfs.prepare(image.id, id, owner),
+  );
   await faultPoint('create-container:rootfs');
   undo.add('image volumes', () => Promise.all(record.imageMounts.map((key) => context.rootfs.remove(key))));
-  const imageMounts = await stage('mount image volumes', () => mountImageVolumes(context, record));
+  const imageMounts = await stage('mount image volumes', () => mountImageVolumes(context, record, owner));
   await faultPoint('create-container:volumes');
   record.user = await stage('resolve the user', () =>
     resolveUser(rootfs, imageConfig.user, config.linux?.securityContext),
   );
   undo.add('bundle', () => removeTree(context.paths.bundle(id)));
+  undo.add('mapped volumes', () => unmountMappedVolumes(context, id));
   await step('failed to generate container spec', () =>
     writeBundle({ context, sandbox, record, rootfs, imageConfig, imageMounts }),
   );
@@ -94,6 +103,12 @@ async function prepareContainer(
   await faultPoint('create-container:recorded');
   publishContainer(context, record, ContainerEventType.CONTAINER_CREATED_EVENT);
   return id;
+}
+
+/** The owner of a container's files, where the sandbox has a user namespace. */
+function rootOwner({ namespaces, userMapping }: SandboxRecord): RootOwner | undefined {
+  if (!userMapping || !namespaces.user) return undefined;
+  return { namespacePath: namespaces.user, mapping: userMapping };
 }
 
 async function step<T>(name: string, work: () => Promise<T>): Promise<T> {
@@ -114,11 +129,9 @@ async function writeBundle(inputs: {
 }): Promise<void> {
   const { context, sandbox, record, rootfs, imageConfig } = inputs;
   const { config } = record;
-  const targetId = config.linux?.securityContext?.namespaceOptions?.targetId;
-  const isTarget = config.linux?.securityContext?.namespaceOptions?.pid === NamespaceMode.TARGET;
   const [spec] = await Promise.all([
     buildSpec({
-      id: record.id,
+      ground: groundOf(context),
       config,
       sandbox,
       sandboxMounts: sandboxMounts(context.paths.sandbox(sandbox.id), sandbox),
@@ -129,20 +142,44 @@ async function writeBundle(inputs: {
       user: record.user,
       cgroupPath: record.cgroupPath,
       oomScoreAdj: clampOomScoreAdj(context, config.linux?.resources?.oomScoreAdj),
-      availableCapabilities: context.kernel.capabilities,
-      seccompProfileRoot: context.settings.seccompProfileRoot,
-      ...(isTarget ? { target: context.store.containers.get(targetId ?? '') } : {}),
+      recursiveReadOnlyProblem: async () =>
+        (await featuresOf(context, sandbox.runtimeHandler)).recursiveReadOnlyProblem,
+      mapVolumes: (volumes) => mountMappedVolumes(context, record.id, volumes),
+      ...targetOf(context, sandbox, config),
     }),
     mkdir(context.paths.bundle(record.id), { recursive: true, mode: 0o711 }),
   ]);
-  await makeWorkingDirectory(rootfs, spec.process.cwd, record);
+  await makeWorkingDirectory(rootfs, spec.process.cwd, sandbox, config);
   await writeFile(join(context.paths.bundle(record.id), 'config.json'), JSON.stringify(spec));
 }
 
-/** The OCI runtime makes a missing working directory too, but as root; other runtimes do the same. */
-async function makeWorkingDirectory(rootfs: string, directory: string, record: ContainerRecord): Promise<void> {
-  if (directory === '/' || record.config.linux?.securityContext?.readonlyRootfs) return;
-  await mkdir(await resolveInRoot(rootfs, directory), { recursive: true }).catch(() => {});
+/** The container whose PID namespace another one is to join. It must be in the same sandbox. */
+function targetOf(context: RuntimeContext, sandbox: SandboxRecord, config: ContainerConfig) {
+  const options = config.linux?.securityContext?.namespaceOptions;
+  if (options?.pid !== NamespaceMode.TARGET) return {};
+  if (!options.targetId) throw invalid('PID mode TARGET needs the id of a target container');
+  const target = context.store.containers.get(options.targetId);
+  if (target.sandboxId !== sandbox.id) throw invalid(`target container "${target.id}" is not in the sandbox`);
+  return { target };
+}
+
+/**
+ * Makes the working directory, as root of the container like every runtime. An existing one, and what is in the way of
+ * one, is left to the OCI runtime.
+ */
+async function makeWorkingDirectory(
+  rootfs: string,
+  directory: string,
+  sandbox: SandboxRecord,
+  config: ContainerConfig,
+): Promise<void> {
+  if (directory === '/' || config.linux?.securityContext?.readonlyRootfs) return;
+  const path = await resolveInRoot(rootfs, directory);
+  const first = await mkdir(path, { recursive: true }).catch(() => undefined);
+  const { userMapping } = sandbox;
+  if (!first || !userMapping) return;
+  const [uid, gid] = [toHostId(userMapping.uids, 0) ?? 0, toHostId(userMapping.gids, 0) ?? 0];
+  for (let made = path; made.length >= first.length; made = dirname(made)) await chown(made, uid, gid);
 }
 
 /** The signal that asks the container to end: the CRI's, else the image's, else TERM. */

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import type { RuntimeContext } from '../context.ts';
 import { invalid, notFound, unlessMissing } from '../errors.ts';
+import type { RootOwner } from '../snapshots/index.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import { resolveInRoot } from './spec/root-path.ts';
 
@@ -11,6 +12,7 @@ import { resolveInRoot } from './spec/root-path.ts';
 export async function mountImageVolumes(
   context: RuntimeContext,
   record: ContainerRecord,
+  owner: RootOwner | undefined,
 ): Promise<Map<string, string>> {
   const paths = new Map<string, string>();
   for (const [index, mount] of record.config.mounts.entries()) {
@@ -21,7 +23,7 @@ export async function mountImageVolumes(
     mount.image.imageRef = image.id;
     const key = `${record.id}-volume${index}`;
     record.imageMounts.push(key);
-    const root = await context.rootfs.mountImage(image.id, key);
+    const root = await context.rootfs.mountImage(image.id, key, owner);
     const path = await resolveInRoot(root, mount.imageSubPath);
     const found = await unlessMissing(stat(path));
     if (!found?.isDirectory())

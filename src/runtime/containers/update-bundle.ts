@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { LinuxContainerResources } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { writeAtomically } from '../store/json-file.ts';
+import { groundOf } from './ground.ts';
 import type { OciSpec } from './spec/oci-spec.ts';
 import { ociResources } from './spec/resources.ts';
 
@@ -14,6 +15,9 @@ export async function updateBundleResources(
 ): Promise<void> {
   const path = join(context.paths.bundle(id), 'config.json');
   const spec = JSON.parse(await readFile(path, 'utf8')) as OciSpec;
-  spec.linux.resources = { devices: spec.linux.resources.devices, ...ociResources(resources) };
+  spec.linux.resources = {
+    devices: spec.linux.resources.devices,
+    ...ociResources(resources, groundOf(context).resources),
+  };
   await writeAtomically(path, JSON.stringify(spec));
 }

@@ -19,6 +19,7 @@ async function describe(context: RuntimeContext, id: string): Promise<Record<str
       sandboxID: record.sandboxId,
       pid: record.phase.name === 'running' ? record.phase.process.pid : 0,
       cgroupPath: record.cgroupPath,
+      updateAnnotations: record.updateAnnotations ?? {},
       runtimeSpec: spec ? JSON.parse(spec) : undefined,
     }),
   };

@@ -122,6 +122,7 @@ export function toSandboxStatus(record: SandboxRecord): PodSandboxStatus {
           pid: options?.pid ?? NamespaceMode.POD,
           ipc: options?.ipc ?? NamespaceMode.POD,
           targetId: options?.targetId ?? '',
+          ...(options?.usernsOptions ? { usernsOptions: options.usernsOptions } : {}),
         },
       },
     },

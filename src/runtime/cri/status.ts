@@ -1,10 +1,11 @@
 import type { StatusRequest } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
+import { featuresOf } from '../features/index.ts';
 
 /** Status: whether pods can be run and networked; with `verbose`, how the runtime is set up. */
 export async function status(context: RuntimeContext, request: StatusRequest) {
   const problem = await context.network.problem();
-  const features = { recursiveReadOnlyMounts: true, userNamespaces: false };
+  const runtimeHandlers = await Promise.all(['', ...context.ociRuntimes.keys()].map((name) => handler(context, name)));
   return {
     status: {
       conditions: [
@@ -19,13 +20,33 @@ export async function status(context: RuntimeContext, request: StatusRequest) {
             },
       ],
     },
-    runtimeHandlers: ['', ...context.ociRuntimes.keys()].map((name) => ({ name, features })),
-    features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false },
-    info: (request.verbose ? { config: JSON.stringify(describeConfig(context)) } : {}) as Record<string, string>,
+    runtimeHandlers,
+    features: {
+      supplementalGroupsPolicy: true,
+      userNamespacesHostNetwork: runtimeHandlers.some(({ features }) => features.userNamespaces),
+    },
+    info: (request.verbose ? { config: JSON.stringify(await describeConfig(context)) } : {}) as Record<string, string>,
   };
 }
 
-function describeConfig({ settings, bridge, cgroups, ociRuntimes, store, kernel }: RuntimeContext) {
+/** What a handler can do, as found out by trying. */
+async function handler(context: RuntimeContext, name: string) {
+  const found = await featuresOf(context, name);
+  return {
+    name,
+    features: {
+      recursiveReadOnlyMounts: found.recursiveReadOnlyProblem === undefined,
+      userNamespaces: found.userNamespaceProblem === undefined,
+    },
+  };
+}
+
+async function describeConfig(context: RuntimeContext) {
+  const { settings, bridge, cgroups, ociRuntimes, store, kernel } = context;
+  const runtimes = [...ociRuntimes.values()].map(async ({ name, path }) => {
+    const { oci: _, ...problems } = await featuresOf(context, name);
+    return { name, path, ...problems };
+  });
   return {
     rootDir: settings.root,
     stateDir: settings.state,
@@ -34,7 +55,7 @@ function describeConfig({ settings, bridge, cgroups, ociRuntimes, store, kernel 
     podCidr: bridge.ranges.join(','),
     bridgeName: settings.bridgeName,
     cniConfDir: settings.cniConfDir,
-    runtimes: [...ociRuntimes.values()].map(({ name, path }) => ({ name, path })),
+    runtimes: await Promise.all(runtimes),
     conmonPath: settings.conmonPath,
     sandboxes: store.sandboxes.list().length,
     containers: store.containers.list().length,

@@ -1,40 +1,27 @@
-import { existsSync, realpathSync, symlinkSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
-import { identifyProcess, launchProgram, type ProcessIdentity, signalProcess } from '../../host/exec/index.ts';
-import { inNewPidNamespace, pinNamespace } from '../../host/namespaces/index.ts';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { identifyProcess, type ProcessIdentity, signalProcess } from '../../host/exec/index.ts';
+import { writeHolderProgram } from '../../host/namespaces/index.ts';
+import type { RuntimeContext } from '../context.ts';
 import { RuntimeError } from '../errors.ts';
+import type { SandboxRecord } from '../store/sandbox-record.ts';
 
-/**
- * Starts the process that keeps a PID namespace shared by a sandbox's containers, and keeps its file at the path.
- * Ignoring SIGCHLD lets the kernel take away what is orphaned inside, so PID 1 has nothing to do but be there (the trap
- * of a shell would not do: dash does not hand it on); it goes on without us.
- */
-export function startPidHolder(path: string): ProcessIdentity {
-  const pause = pauseProgram(join(dirname(path), 'pause'));
-  const program = inNewPidNamespace(() =>
-    launchProgram(['env', '--ignore-signal=CHLD', pause, 'infinity'], {
-      stdio: ['ignore', 'ignore', 'ignore'],
-      environment: {},
-      cwd: '/',
-      detached: true,
-    }),
-  );
-  const identity = program.pid > 0 ? identifyProcess(program.pid) : undefined;
-  if (!identity) throw new RuntimeError('UNKNOWN', 'the holder of the PID namespace did not start');
-  program.unref();
-  pinNamespace(`/proc/${identity.pid}/ns/pid`, path);
-  return identity;
-}
+/** The program that is PID 1 of shared PID namespaces, written if it is not there. */
+export const holderProgram = ({ settings }: RuntimeContext): string => writeHolderProgram(join(settings.root, 'bin'));
 
-/**
- * What the holder runs: sleep, by a link of another name, because a container that looks for its own sleeps by name must
- * not find this one. A program of many names (busybox) knows what to do by that name, so it keeps its own.
- */
-function pauseProgram(link: string): string {
-  const sleep = ['/bin/sleep', '/usr/bin/sleep'].find((path) => existsSync(path)) ?? 'sleep';
-  if (sleep === 'sleep' || basename(realpathSync(sleep)) !== 'sleep') return sleep;
-  if (!existsSync(link)) symlinkSync(sleep, link);
-  return link;
+/** The cgroup of a sandbox's holder: beside those of the containers, so that their limits do not concern it. */
+export const holderCgroup = ({ cgroupParent, id }: SandboxRecord): string =>
+  join(cgroupParent, `holder-${id.slice(0, 12)}`);
+
+/** Notes a holder that has just started, and puts it in its cgroup. */
+export function takeHolder(context: RuntimeContext, record: SandboxRecord, pid: number): void {
+  const identity = identifyProcess(pid);
+  if (!identity) throw new RuntimeError('UNKNOWN', 'the holder of the PID namespace ended at once');
+  record.holder = identity;
+  const cgroup = holderCgroup(record);
+  context.cgroups.create(cgroup);
+  context.cgroups.add(cgroup, pid);
+  writeFileSync(`/proc/${pid}/oom_score_adj`, String(Math.max(0, context.kernel.ownOomScoreAdj)));
 }
 
 /** Ends the holder, and with it everything in its PID namespace. */

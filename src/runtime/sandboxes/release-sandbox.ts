@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { faultPoint } from '../../async/index.ts';
-import { unpinNamespace } from '../../host/namespaces/index.ts';
+import { namespaceFiles, unpinNamespace } from '../../host/namespaces/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { removeTree } from '../store/json-file.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
 import { networkRequest } from './network-request.ts';
-import { stopPidHolder } from './pid-holder.ts';
+import { holderCgroup, stopPidHolder } from './pid-holder.ts';
 import { unmountSandboxFiles } from './sandbox-files.ts';
 
 /** Gives up what a sandbox keeps while it runs: network, PID holder, namespaces, shared memory. May be called again. */
@@ -13,14 +13,15 @@ export async function stopSandboxParts(context: RuntimeContext, record: SandboxR
   const directory = context.paths.sandbox(record.id);
   if (hasOwnNetwork(record)) await context.network.detach(networkRequest(record));
   await faultPoint('release-sandbox:network');
-  if (record.holder) {
-    stopPidHolder(record.holder);
-    await faultPoint('release-sandbox:holder');
-    const cgroup = join(record.cgroupParent, `holder-${record.id.slice(0, 12)}`);
+  stopPidHolder(record.holder);
+  await faultPoint('release-sandbox:holder');
+  // The record of one that was being made may know of no holder yet.
+  const cgroup = holderCgroup(record);
+  if (record.cgroupParent && context.cgroups.exists(cgroup)) {
     await context.cgroups.kill(cgroup, { clock: context.clock });
     await context.cgroups.remove(cgroup, { clock: context.clock });
   }
-  for (const file of ['net', 'ipc', 'uts', 'pid']) unpinNamespace(join(directory, file));
+  for (const file of Object.values(namespaceFiles)) unpinNamespace(join(directory, file));
   await faultPoint('release-sandbox:namespaces');
   unmountSandboxFiles(directory);
 }

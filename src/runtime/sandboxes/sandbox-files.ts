@@ -1,7 +1,8 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { DNSConfig } from '../../api/cri/index.ts';
+import { toHostId } from '../../host/namespaces/index.ts';
 import { calls } from '../../host/system-calls/index.ts';
 import type { SandboxMounts } from '../containers/spec/mounts.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
@@ -31,9 +32,12 @@ export async function writeSandboxFiles(directory: string, record: SandboxRecord
     writeFile(files.resolvConf, resolvConf),
     writeFile(files.hostname, `${record.config.hostname || hostname()}\n`),
   ]);
+  const { userMapping } = record;
+  const [uid, gid] = userMapping ? [toHostId(userMapping.uids, 0) ?? 0, toHostId(userMapping.gids, 0) ?? 0] : [0, 0];
+  if (userMapping) await Promise.all([files.resolvConf, files.hostname].map((path) => chown(path, uid, gid)));
   const [nosuid, nodev, noexec] = [2, 4, 8];
   if (record.namespaces.ipc)
-    calls.mount('shm', files.shm, 'tmpfs', nosuid | nodev | noexec, `mode=1777,size=${shmBytes}`);
+    calls.mount('shm', files.shm, 'tmpfs', nosuid | nodev | noexec, `mode=1777,size=${shmBytes},uid=${uid},gid=${gid}`);
 }
 
 /** Takes the mount away; the files go with their directory. */

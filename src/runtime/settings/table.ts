@@ -174,6 +174,28 @@ export const settingTable = {
     '/var/lib/kubelet/seccomp',
     'Where Localhost seccomp profiles with relative names are.',
   ),
+  defaultSysctls: setting(
+    mapping(text()),
+    { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': '0 2147483647' },
+    'Sysctls of every pod with a network of its own; those of a pod go before them.',
+  ),
+  defaultUlimits: setting(
+    mapping(
+      record({ soft: wholeNumber(0, Number.MAX_SAFE_INTEGER), hard: wholeNumber(0, Number.MAX_SAFE_INTEGER) }, {}),
+    ),
+    {},
+    'Limits of the processes of containers by name, such as `nofile`; those not named are as the runtime has them.',
+  ),
+  cdiSpecDirs: setting(
+    list(absolutePath()),
+    ['/etc/cdi', '/var/run/cdi'],
+    'Directories with Container Device Interface specifications; a device of a later one goes before.',
+  ),
+  hooksDirs: setting(
+    list(absolutePath()),
+    [],
+    'Directories with OCI hook configurations (`*.json`), which add hooks to containers; none by default.',
+  ),
   streamingAddress: setting(text(), '127.0.0.1', 'Where exec, attach and port-forward are served.'),
   streamingPort: setting(wholeNumber(0, 65_535), 0, 'The port of that; 0 is any free one.'),
   streamingTls: optional(

@@ -1,1 +1,1 @@
-export { openSnapshots, type Snapshots } from './snapshots.ts';
+export { openSnapshots, type RootOwner, type Snapshots } from './snapshots.ts';

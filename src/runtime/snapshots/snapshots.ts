@@ -1,7 +1,9 @@
+import { closeSync, openSync } from 'node:fs';
 import { chmod, chown, lstat, mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { type Clock, SerialRunner } from '../../async/index.ts';
-import { bindMount, isMountPoint, isOverlay, mountOverlay, unmount } from '../../host/mounts/index.ts';
+import { bindMount, isMountPoint, isOverlay, mountMapped, mountOverlay, unmount } from '../../host/mounts/index.ts';
+import { type IdMapping, toHostId, type UserMapping } from '../../host/namespaces/index.ts';
 import { fromByteString, type ImageStore, toByteString } from '../images/index.ts';
 import { diskUsage } from './disk-usage.ts';
 
@@ -14,12 +16,19 @@ interface SnapshotRecord {
   readOnly: boolean;
 }
 
+/** Whose a root is: what belongs to an id in the image belongs to that id of a user namespace. */
+export interface RootOwner {
+  /** The namespace's file. */
+  namespacePath: string;
+  mapping: UserMapping;
+}
+
 /** The root file systems of containers: an image's layers with a place for changes on top. */
 export interface Snapshots {
   /** Mounts a writable root made of the image's layers; gives its path. May be called again for one that is mounted. */
-  prepare(imageId: string, containerId: string): Promise<string>;
+  prepare(imageId: string, containerId: string, owner?: RootOwner): Promise<string>;
   /** Mounts an image read-only; gives its path. */
-  mountImage(imageId: string, key: string): Promise<string>;
+  mountImage(imageId: string, key: string, owner?: RootOwner): Promise<string>;
   /** Takes a root or an image mount away with what was written to it; nothing there is no error. */
   remove(key: string): Promise<void>;
   /** What a container has written; at most ten seconds old. */
@@ -62,7 +71,7 @@ class OverlaySnapshots implements Snapshots {
     this.#clock = clock;
   }
 
-  prepare(imageId: string, containerId: string): Promise<string> {
+  prepare(imageId: string, containerId: string, owner?: RootOwner): Promise<string> {
     return this.#serial.run(containerId, async () => {
       const directory = join(this.#root, containerId);
       const target = join(directory, 'rootfs');
@@ -74,13 +83,15 @@ class OverlaySnapshots implements Snapshots {
       await rm(join(work, 'work', 'incompat'), { recursive: true, force: true });
       await Promise.all([work, target].map((path) => mkdir(path, { recursive: true, mode: 0o755 })));
       // A container that has run already may have changed them: they are set once, when the place is new.
-      if (await isNew(upper)) await this.#inherit(imageId, upper);
-      mountOverlay(target, { lower: lower.length > 0 ? lower : [await this.#empty(directory)], upper, work });
+      if (await isNew(upper)) await this.#inherit(imageId, upper, owner);
+      using layers = await mapLayers(directory, lower, owner);
+      const below = layers.paths.length > 0 ? layers.paths : [await this.#empty(directory)];
+      mountOverlay(target, { lower: below, upper, work });
       return target;
     });
   }
 
-  mountImage(imageId: string, key: string): Promise<string> {
+  mountImage(imageId: string, key: string, owner?: RootOwner): Promise<string> {
     return this.#serial.run(key, async () => {
       const directory = join(this.#root, key);
       const target = join(directory, 'rootfs');
@@ -88,11 +99,13 @@ class OverlaySnapshots implements Snapshots {
       const lower = this.#images().layerPaths(imageId);
       await this.#record(directory, imageId, true);
       await mkdir(target, { recursive: true, mode: 0o755 });
+      using layers = await mapLayers(directory, lower, owner);
+      lower.splice(0, lower.length, ...layers.paths);
       if (lower.length === 0) lower.push(await this.#empty(directory));
       if (lower.length > 1 && this.#images().inheritedDirectories(imageId).length > 0) {
         const inherited = join(directory, 'inherited');
         await rm(inherited, { recursive: true, force: true });
-        await this.#inherit(imageId, inherited);
+        await this.#inherit(imageId, inherited, owner);
         lower.unshift(inherited);
       }
       // An overlay needs two layers to be read-only.
@@ -107,6 +120,8 @@ class OverlaySnapshots implements Snapshots {
       const directory = join(this.#root, key);
       unmount(join(directory, 'rootfs'));
       if (isMountPoint(join(directory, 'rootfs'))) unmount(join(directory, 'rootfs'));
+      // There only if we were killed at the wrong moment, but what is below it is not ours to remove.
+      unmount(join(directory, 'layers'));
       await rm(directory, { recursive: true, force: true });
       this.#usage.delete(key);
     });
@@ -137,7 +152,7 @@ class OverlaySnapshots implements Snapshots {
   }
 
   /** Makes a layer of the directories whose owner and mode the lower layers of the image say. */
-  async #inherit(imageId: string, layer: string): Promise<void> {
+  async #inherit(imageId: string, layer: string, owner?: RootOwner): Promise<void> {
     const made = `${layer}.new`;
     await rm(made, { recursive: true, force: true });
     await mkdir(made);
@@ -151,7 +166,7 @@ class OverlaySnapshots implements Snapshots {
     for (const { path, mode, uid, gid } of all) {
       const directory = fromByteString(`${toByteString(made)}/${path}`);
       await mkdir(directory, { recursive: true });
-      await chown(directory, uid, gid);
+      await chown(directory, hostId(owner?.mapping.uids, uid), hostId(owner?.mapping.gids, gid));
       await chmod(directory, mode);
     }
     for (const { path, mtime } of all.reverse())
@@ -173,6 +188,40 @@ class OverlaySnapshots implements Snapshots {
     await writeFile(`${file}.new`, JSON.stringify(record));
     await rename(`${file}.new`, file);
   }
+}
+
+/** An id of an image as the file system of a container has it. What a user namespace has no id for belongs to nobody. */
+const hostId = (mappings: readonly IdMapping[] | undefined, id: number): number =>
+  mappings ? (toHostId(mappings, id) ?? 65_534) : id;
+
+/**
+ * Shows the layers with their owners translated, at another place, until the end of the scope: an overlay keeps what it
+ * was mounted from. Without an owner they are where they are.
+ */
+async function mapLayers(
+  directory: string,
+  lower: readonly string[],
+  owner: RootOwner | undefined,
+): Promise<Disposable & { paths: string[] }> {
+  if (!owner || lower.length === 0) return { paths: [...lower], [Symbol.dispose]: () => {} };
+  const below = commonDirectory(lower);
+  const mapped = join(directory, 'layers');
+  await mkdir(mapped, { recursive: true });
+  unmount(mapped);
+  const namespace = openSync(owner.namespacePath, 'r');
+  try {
+    mountMapped(below, mapped, namespace, { readOnly: true });
+  } finally {
+    closeSync(namespace);
+  }
+  return { paths: lower.map((path) => join(mapped, relative(below, path))), [Symbol.dispose]: () => unmount(mapped) };
+}
+
+function commonDirectory(paths: readonly string[]): string {
+  const [first = '/', ...rest] = paths;
+  let common = dirname(first);
+  while (!rest.every((path) => path.startsWith(`${common}/`))) common = dirname(common);
+  return common;
 }
 
 async function isNew(path: string): Promise<boolean> {

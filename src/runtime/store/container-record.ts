@@ -63,6 +63,8 @@ export interface ContainerRecord {
   runtimeHandler: string;
   /** Limits as last set. */
   resources?: LinuxContainerResources;
+  /** What came along with changes of its limits. */
+  updateAnnotations?: Record<string, string>;
   /** Image volumes mounted for it: keys of the snapshots. */
   imageMounts: string[];
 }

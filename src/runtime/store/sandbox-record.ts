@@ -1,7 +1,7 @@
 import { fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
 import { type PodSandboxConfig, PodSandboxConfigSchema } from '../../api/cri/index.ts';
 import type { ProcessIdentity } from '../../host/exec/index.ts';
-import type { SharedNamespace } from '../../host/namespaces/index.ts';
+import type { SharedNamespace, UserMapping } from '../../host/namespaces/index.ts';
 import type { PodAttachment } from '../network/pod-network.ts';
 
 /**
@@ -22,6 +22,8 @@ export interface SandboxRecord {
   cgroupParent: string;
   /** Files that keep the namespaces which the containers share. */
   namespaces: Partial<Record<SharedNamespace, string>>;
+  /** The ids of its user namespace; without it, the containers are in the host's. */
+  userMapping?: UserMapping;
   /** PID 1 of a shared PID namespace. */
   holder?: ProcessIdentity;
   network?: PodAttachment;

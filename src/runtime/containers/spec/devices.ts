@@ -29,15 +29,14 @@ export async function resolveDevices(
   asked: readonly Device[],
   privileged: boolean,
 ): Promise<{ devices: OciDevice[]; rules: DeviceRule[] }> {
-  if (privileged) return { devices: await hostDevices('/dev'), rules: [{ allow: true, access: 'rwm' }] };
-  const devices: OciDevice[] = [];
-  const rules = [...defaultRules];
+  const devices: OciDevice[] = privileged ? await hostDevices('/dev') : [];
+  const rules: DeviceRule[] = privileged ? [{ allow: true, access: 'rwm' }] : [...defaultRules];
   for (const { hostPath, containerPath, permissions } of asked) {
     const access = permissions || 'rwm';
     if (!/^[rwm]+$/.test(access)) throw invalid(`permissions "${permissions}" of device ${hostPath} are not known`);
     const found = await devicesAt(hostPath, containerPath || hostPath);
     if (found.length === 0) throw invalid(`${hostPath} is not a device, nor a directory of devices`);
-    devices.push(...found);
+    devices.push(...found.filter(({ path }) => !devices.some((one) => one.path === path)));
     for (const { type, major, minor } of found) rules.push({ allow: true, type, major, minor, access });
   }
   return { devices, rules };
@@ -47,7 +46,7 @@ async function devicesAt(hostPath: string, containerPath: string): Promise<OciDe
   const found = await unlessMissing(stat(hostPath));
   if (!found) throw invalid(`device ${hostPath}: no such file or directory`);
   if (!found.isDirectory()) {
-    const device = describe(found, containerPath);
+    const device = describeDevice(found, containerPath);
     return device ? [device] : [];
   }
   const names = await readdir(hostPath);
@@ -57,7 +56,8 @@ async function devicesAt(hostPath: string, containerPath: string): Promise<OciDe
   return below.flat();
 }
 
-function describe(stats: Stats, path: string): OciDevice | undefined {
+/** A device file as the specification says it; undefined for another kind of file. */
+export function describeDevice(stats: Stats, path: string): OciDevice | undefined {
   if (!stats.isCharacterDevice() && !stats.isBlockDevice()) return undefined;
   const device = Number(stats.rdev);
   return {
@@ -81,7 +81,7 @@ async function hostDevices(directory: string): Promise<OciDevice[]> {
       const stats = await unlessMissing(lstat(path));
       if (!stats) return [];
       if (stats.isDirectory()) return hostDevices(path);
-      const device = describe(stats, path);
+      const device = describeDevice(stats, path);
       return device ? [device] : [];
     }),
   );

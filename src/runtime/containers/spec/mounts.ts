@@ -1,4 +1,4 @@
-import { mkdir, realpath, stat } from 'node:fs/promises';
+import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
 import { type Mount, MountPropagation } from '../../../api/cri/index.ts';
 import { invalid, RuntimeError, unlessMissing } from '../../errors.ts';
 import type { OciMount } from './oci-spec.ts';
@@ -11,10 +11,29 @@ export interface SandboxMounts {
   shm: string;
 }
 
-const systemMounts = (options: { privileged: boolean; hostNetwork: boolean }): OciMount[] => {
+/** Which of the system's mounts a container can have of its own. */
+interface SystemMountOptions {
+  privileged: boolean;
+  hostNetwork: boolean;
+  hostIpc: boolean;
+  userNamespace: boolean;
+}
+
+/**
+ * The system's mounts. Inside a user namespace the kernel gives a new sysfs only to the owner of the network namespace,
+ * and a new mqueue only to that of the IPC namespace: what is the host's is shown as it is.
+ */
+const systemMounts = (options: SystemMountOptions): OciMount[] => {
   const access = options.privileged ? 'rw' : 'ro';
+  const flags = ['nosuid', 'noexec', 'nodev'];
+  const hostsOwn = (path: string): OciMount => ({
+    destination: path,
+    type: 'bind',
+    source: path,
+    options: ['rbind', 'rslave', ...flags, access],
+  });
   return [
-    { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
+    { destination: '/proc', type: 'proc', source: 'proc', options: flags },
     {
       destination: '/dev',
       type: 'tmpfs',
@@ -27,14 +46,13 @@ const systemMounts = (options: { privileged: boolean; hostNetwork: boolean }): O
       source: 'devpts',
       options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
     },
-    { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
-    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', access] },
-    {
-      destination: '/sys/fs/cgroup',
-      type: 'cgroup',
-      source: 'cgroup',
-      options: ['nosuid', 'noexec', 'nodev', 'relatime', access],
-    },
+    options.userNamespace && options.hostIpc
+      ? { ...hostsOwn('/dev/mqueue'), options: ['rbind', 'rprivate', ...flags, 'rw'] }
+      : { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: flags },
+    options.userNamespace && options.hostNetwork
+      ? hostsOwn('/sys')
+      : { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...flags, access] },
+    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [...flags, 'relatime', access] },
   ];
 };
 
@@ -47,11 +65,18 @@ export async function resolveMounts(options: {
   /** Host paths of image volumes, by container path. */
   images: ReadonlyMap<string, string>;
   sandbox: SandboxMounts;
-  privileged: boolean;
-  hostNetwork: boolean;
+  system: SystemMountOptions;
   readonlyRootfs: boolean;
+  /** Why mounts cannot be read-only with all below them; undefined when they can. */
+  recursiveReadOnlyProblem: () => Promise<string | undefined>;
+  /** Shows volumes with other owners; gives where. */
+  mapVolumes: (volumes: readonly { mount: Mount; source: string }[]) => Promise<ReadonlyMap<Mount, string>>;
 }): Promise<{ mounts: OciMount[]; rootfsPropagation?: string }> {
-  const wanted = await Promise.all(options.asked.map((mount) => resolveMount(mount, options.images)));
+  if (options.asked.some(({ recursiveReadOnly }) => recursiveReadOnly)) {
+    const problem = await options.recursiveReadOnlyProblem();
+    if (problem) throw invalid(`recursive read-only mounts are not supported here: ${problem}`);
+  }
+  const wanted = await resolveVolumes(options);
   const taken = new Set(wanted.map(({ destination }) => destination));
   const access = options.readonlyRootfs ? 'ro' : 'rw';
   const file = (destination: string, source: string): OciMount => ({
@@ -64,9 +89,14 @@ export async function resolveMounts(options: {
     file('/etc/hostname', options.sandbox.hostname),
     file('/etc/resolv.conf', options.sandbox.resolvConf),
     ...(options.sandbox.hosts ? [file('/etc/hosts', options.sandbox.hosts)] : []),
-    { destination: '/dev/shm', type: 'bind', source: options.sandbox.shm, options: ['rbind', 'rprivate', 'rw'] },
+    {
+      destination: '/dev/shm',
+      type: 'bind',
+      source: options.sandbox.shm,
+      options: ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev', 'rw'],
+    },
   ];
-  const mounts = [...systemMounts(options), ...own].filter(({ destination }) => !taken.has(destination));
+  const mounts = [...systemMounts(options.system), ...own].filter(({ destination }) => !taken.has(destination));
   const depth = ({ destination }: OciMount): number => destination.split('/').filter(Boolean).length;
   mounts.push(...wanted.sort((a, b) => depth(a) - depth(b)));
   const propagations = new Set(options.asked.map(({ propagation }) => propagation));
@@ -82,19 +112,37 @@ const propagationOptions = {
   [MountPropagation.PROPAGATION_BIDIRECTIONAL]: 'rshared',
 } as const;
 
-async function resolveMount(mount: Mount, images: ReadonlyMap<string, string>): Promise<OciMount> {
-  checkRecursiveReadOnly(mount);
-  if (mount.selinuxRelabel) {
-    // Without SELinux there is nothing to relabel; the kubelet sets the field for every volume.
-  }
-  if (mount.uidMappings.length > 0 || mount.gidMappings.length > 0)
-    throw invalid(`mount ${mount.containerPath}: id-mapped mounts are not supported`);
+async function resolveVolumes(options: Parameters<typeof resolveMounts>[0]): Promise<OciMount[]> {
+  const { asked, images } = options;
+  const sources = new Map<Mount, string>();
+  await Promise.all(
+    asked.map(async (mount) => {
+      checkRecursiveReadOnly(mount);
+      const source = images.get(mount.containerPath) ?? (await hostSource(mount.hostPath));
+      if (!isImage(mount) && mount.propagation !== MountPropagation.PROPAGATION_PRIVATE)
+        await checkPropagation(mount, source);
+      sources.set(mount, source);
+    }),
+  );
+  // The layers of an image volume are shown with the owners of the sandbox already.
+  const toMap = asked.filter((mount) => !isImage(mount) && mount.uidMappings.length + mount.gidMappings.length > 0);
+  const mapped =
+    toMap.length > 0
+      ? await options.mapVolumes(toMap.map((mount) => ({ mount, source: sources.get(mount)! })))
+      : sources;
+  return asked.map((mount) => toOciMount(mount, mapped.get(mount) ?? sources.get(mount)!));
+}
+
+const isImage = ({ image }: Mount): boolean => Boolean(image?.image);
+
+/**
+ * A volume as the specification says it. With SELinux its files would be labelled anew where `selinuxRelabel` is set;
+ * like other runtimes that leave labels to the node's owner, we do not.
+ */
+function toOciMount(mount: Mount, source: string): OciMount {
   const destination = normalizeDestination(mount.containerPath);
-  const image = images.get(mount.containerPath);
-  if (image)
-    return { destination, type: 'bind', source: image, options: ['rbind', 'rprivate', 'ro', 'nosuid', 'nodev'] };
-  const source = await hostSource(mount.hostPath);
-  if (mount.propagation !== MountPropagation.PROPAGATION_PRIVATE) await checkPropagation(mount, source);
+  if (isImage(mount))
+    return { destination, type: 'bind', source, options: ['rbind', 'rprivate', 'ro', 'nosuid', 'nodev'] };
   const access = mount.recursiveReadOnly ? ['rro'] : [mount.readonly ? 'ro' : 'rw'];
   return { destination, type: 'bind', source, options: ['rbind', propagationOptions[mount.propagation], ...access] };
 }
@@ -124,7 +172,6 @@ async function hostSource(path: string): Promise<string> {
 
 /** Mounts can only travel along a shared (or, towards the container, slave) mount of the host. */
 async function checkPropagation(mount: Mount, source: string): Promise<void> {
-  const { readFile } = await import('node:fs/promises');
   const flags = mountFlags(await readFile('/proc/self/mountinfo', 'utf8'), source);
   const shared = flags.includes('shared:');
   if (mount.propagation === MountPropagation.PROPAGATION_BIDIRECTIONAL && !shared)

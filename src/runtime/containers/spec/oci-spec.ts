@@ -15,8 +15,28 @@ export interface OciSpec {
     maskedPaths: string[];
     readonlyPaths: string[];
     seccomp?: OciSeccomp;
-    sysctl?: Record<string, string>;
+    uidMappings?: OciIdMapping[];
+    gidMappings?: OciIdMapping[];
+    mountLabel?: string;
+    intelRdt?: Record<string, unknown>;
   };
+  hooks?: Partial<Record<string, OciHook[]>>;
+}
+
+/** A run of ids of a user namespace. */
+export interface OciIdMapping {
+  containerID: number;
+  hostID: number;
+  size: number;
+}
+
+/** A program that the OCI runtime runs at a point of a container's life. */
+export interface OciHook {
+  path: string;
+  args?: string[] | undefined;
+  env?: string[] | undefined;
+  /** Seconds. */
+  timeout?: number | undefined;
 }
 
 /** A process in a container; also what `runc exec --process` reads. */
@@ -33,6 +53,7 @@ export interface OciProcess {
   noNewPrivileges: boolean;
   oomScoreAdj?: number;
   apparmorProfile?: string;
+  selinuxLabel?: string;
 }
 
 /** A mount in a container. */

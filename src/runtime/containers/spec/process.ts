@@ -1,4 +1,4 @@
-import { type ContainerConfig, SecurityProfile_ProfileType as ProfileType } from '../../../api/cri/index.ts';
+import type { ContainerConfig } from '../../../api/cri/index.ts';
 import { invalid } from '../../errors.ts';
 import type { ResolvedUser } from '../../store/container-record.ts';
 import type { ImageConfig } from '../image-config.ts';
@@ -15,6 +15,8 @@ export function resolveProcess(options: {
   hostname: string;
   available: ReadonlySet<string>;
   oomScoreAdj: number | undefined;
+  /** By name without its prefix: `nofile`. */
+  ulimits: Readonly<Record<string, { soft: number; hard: number }>>;
 }): OciProcess {
   const { config, image, user } = options;
   const context = config.linux?.securityContext;
@@ -26,7 +28,11 @@ export function resolveProcess(options: {
     env: resolveEnvironment(config, image, options.hostname),
     cwd: config.workingDir || image.workingDir || '/',
     capabilities: resolveCapabilities(context?.capabilities, { privileged, available: options.available }),
-    rlimits: [],
+    rlimits: Object.entries(options.ulimits).map(([name, { soft, hard }]) => ({
+      type: `RLIMIT_${name.toUpperCase()}`,
+      soft,
+      hard,
+    })),
     noNewPrivileges: context?.noNewPrivs ?? false,
     ...(options.oomScoreAdj === undefined ? {} : { oomScoreAdj: options.oomScoreAdj }),
   };
@@ -55,18 +61,4 @@ function resolveEnvironment(config: ContainerConfig, image: ImageConfig, hostnam
   for (const entry of image.env) set(entry);
   for (const { key, value } of config.envs) set(`${key}=${Buffer.from(value).toString('utf8')}`);
   return [...variables.values()];
-}
-
-/** Refuses what this kernel has no support for, by name. */
-export function refuseUnsupported(config: ContainerConfig, kernel: { apparmor: boolean; selinux: boolean }): void {
-  const context = config.linux?.securityContext;
-  const profile = context?.apparmor;
-  const confined = profile
-    ? profile.profileType === ProfileType.Localhost
-    : /^localhost\//.test(context?.apparmorProfile ?? '');
-  if (confined && !kernel.apparmor)
-    throw invalid('an AppArmor profile is asked for, but AppArmor is not enabled on this machine');
-  if (context?.selinuxOptions && (context.selinuxOptions.level || context.selinuxOptions.type) && kernel.selinux)
-    throw invalid('SELinux options are not supported');
-  if (config.CDIDevices.length > 0) throw invalid('CDI devices are not supported');
 }

@@ -1,0 +1,1 @@
+export { featuresOf, type HandlerFeatures, parseOciFeatures } from './features.ts';
