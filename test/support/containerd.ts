@@ -22,15 +22,23 @@ export class Containerd implements AsyncDisposable {
     this.endpoint = `unix://${join(directory, 'containerd.sock')}`;
   }
 
-  /** Starts it; pods get addresses of `podCidr` from the CNI plugins bridge, host-local and portmap. */
+  /**
+   * Starts it; pods get addresses of `podCidr` from the CNI plugins bridge, host-local and portmap. `mirrors` tell where
+   * the images of a registry are to come from.
+   */
   static async start(
     namespace: NetworkNamespace,
-    options: { podCidr: string; pauseImage: string },
+    options: { podCidr: string; pauseImage: string; mirrors?: Readonly<Record<string, string>> },
   ): Promise<Containerd> {
     const directory = await mkdtemp(join(tmpdir(), 'dh-ctd-'));
     await mkdir(join(directory, 'cni'));
     await writeFile(join(directory, 'cni', '10-bridge.conflist'), networkConfiguration(directory, options.podCidr));
     await writeFile(join(directory, 'config.toml'), configuration(directory, options.pauseImage));
+    for (const [registry, mirror] of Object.entries(options.mirrors ?? {})) {
+      await mkdir(join(directory, 'certs.d', registry), { recursive: true });
+      const rule = `server = "${mirror}"\n[host."${mirror}"]\n  capabilities = ["pull", "resolve"]\n`;
+      await writeFile(join(directory, 'certs.d', registry, 'hosts.toml'), rule);
+    }
     const child = start([...namespace.enter(), 'containerd', '--config', join(directory, 'config.toml')]);
     let said = '';
     for (const stream of [child.stdout!, child.stderr!])
@@ -96,6 +104,8 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "${pauseImage}"
   restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "${directory}/certs.d"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "${directory}/cni"

@@ -54,7 +54,10 @@ export async function busyboxLayer(): Promise<TestLayer> {
     { path: 'root/', mode: 0o700 },
     { path: 'tmp/', mode: 0o1777 },
     ...(await programEntries(busybox, 'bin/busybox')),
-    ...applets.map((name): ArchiveEntry => ({ path: `bin/${name}`, type: 'hardlink', linkPath: 'bin/busybox' })),
+    // With the mode of the file: some runtimes apply that of the link to it.
+    ...applets.map(
+      (name): ArchiveEntry => ({ path: `bin/${name}`, type: 'hardlink', linkPath: 'bin/busybox', mode: 0o755 }),
+    ),
     ...(await programEntries('/usr/bin/ipcs', 'usr/bin/ipcs')),
     ...(await programEntries('/usr/bin/pgrep', 'usr/bin/pgrep')),
     { path: 'etc/passwd', content: passwd },
