@@ -1,9 +1,15 @@
-import type { StatusRequest } from '../../api/cri/index.ts';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { RuntimeHandlerSchema, StatusRequest, StatusResponseSchema } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { featuresOf } from '../features/index.ts';
+import { programVersion } from '../program-versions.ts';
+import { printSettings } from '../settings/index.ts';
 
 /** Status: whether pods can be run and networked; with `verbose`, how the runtime is set up. */
-export async function status(context: RuntimeContext, request: StatusRequest) {
+export async function status(
+  context: RuntimeContext,
+  request: StatusRequest,
+): Promise<MessageInitShape<typeof StatusResponseSchema>> {
   const problem = await context.network.problem();
   const runtimeHandlers = await Promise.all(['', ...context.ociRuntimes.keys()].map((name) => handler(context, name)));
   return {
@@ -23,14 +29,14 @@ export async function status(context: RuntimeContext, request: StatusRequest) {
     runtimeHandlers,
     features: {
       supplementalGroupsPolicy: true,
-      userNamespacesHostNetwork: runtimeHandlers.some(({ features }) => features.userNamespaces),
+      userNamespacesHostNetwork: runtimeHandlers.some(({ features }) => features?.userNamespaces),
     },
-    info: (request.verbose ? { config: JSON.stringify(await describeConfig(context)) } : {}) as Record<string, string>,
+    info: request.verbose ? await describe(context) : {},
   };
 }
 
 /** What a handler can do, as found out by trying. */
-async function handler(context: RuntimeContext, name: string) {
+async function handler(context: RuntimeContext, name: string): Promise<MessageInitShape<typeof RuntimeHandlerSchema>> {
   const found = await featuresOf(context, name);
   return {
     name,
@@ -38,6 +44,27 @@ async function handler(context: RuntimeContext, name: string) {
       recursiveReadOnlyMounts: found.recursiveReadOnlyProblem === undefined,
       userNamespaces: found.userNamespaceProblem === undefined,
     },
+  };
+}
+
+/** JSON documents: the configuration, what goes on, and the programs that do the work. */
+async function describe(context: RuntimeContext): Promise<Record<string, string>> {
+  return {
+    config: JSON.stringify(await describeConfig(context)),
+    calls: JSON.stringify(context.calls.describe()),
+    versions: JSON.stringify(await describeVersions(context)),
+  };
+}
+
+async function describeVersions({ settings, ociRuntimes, clock }: RuntimeContext) {
+  const runtimes = await Promise.all(
+    [...ociRuntimes.values()].map(async ({ name, path }) => [name, await programVersion(path, clock)]),
+  );
+  return {
+    deckhand: settings.version,
+    node: process.version,
+    conmon: await programVersion(settings.conmonPath, clock),
+    runtimes: Object.fromEntries(runtimes) as Record<string, string>,
   };
 }
 
@@ -51,6 +78,7 @@ async function describeConfig(context: RuntimeContext) {
     rootDir: settings.root,
     stateDir: settings.state,
     cgroupParent: settings.cgroupParent,
+    settings: printSettings(settings),
     cgroupVersion: cgroups.version,
     podCidr: bridge.ranges.join(','),
     bridgeName: settings.bridgeName,

@@ -16,6 +16,8 @@ export interface CallOptions {
   /** Deadline from now, milliseconds. Default none. */
   timeoutMs?: number;
   signal?: AbortSignal;
+  /** Metadata to send along. */
+  metadata?: Readonly<Record<string, string>>;
 }
 
 /** The methods of a service as functions; streaming methods give async iterables. `close()` drops the connection. */
@@ -67,6 +69,12 @@ function deadlineOf({ timeoutMs }: CallOptions): WireOptions {
   return timeoutMs === undefined ? {} : { deadline: new Date(systemClock.now() + timeoutMs) };
 }
 
+function metadataOf({ metadata = {} }: CallOptions): Metadata {
+  const result = new Metadata();
+  for (const [name, value] of Object.entries(metadata)) result.set(name, value);
+  return result;
+}
+
 function unaryCall(
   channel: Client,
   { path, requestSerialize, responseDeserialize }: Definition,
@@ -80,7 +88,7 @@ function unaryCall(
       requestSerialize,
       responseDeserialize,
       request,
-      new Metadata(),
+      metadataOf(options),
       deadlineOf(options),
       (error, response) => {
         options.signal?.removeEventListener('abort', cancel);
@@ -104,7 +112,7 @@ async function* streamCall(
     requestSerialize,
     responseDeserialize,
     request,
-    new Metadata(),
+    metadataOf(options),
     deadlineOf(options),
   );
   const cancel = (): void => call.cancel();
