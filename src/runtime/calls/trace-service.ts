@@ -1,16 +1,28 @@
+import type { DescMessage, Message } from '@bufbuild/protobuf';
 import type { GrpcService } from '../../wire/grpc/index.ts';
 import type { CallLog } from './call-log.ts';
 
-/** A service whose calls are in the log. Streams go on for as long as their readers like and are left out. */
-export function traceService(service: GrpcService, calls: CallLog): GrpcService {
+/**
+ * A service whose requests are looked at first and whose calls are in the log. Streams go on for as long as their readers
+ * like and are left out of that.
+ */
+export function traceService(
+  service: GrpcService,
+  calls: CallLog,
+  check: (schema: DescMessage, request: Message) => void,
+): GrpcService {
   const handlers: GrpcService['handlers'] = {};
   for (const method of service.descriptor.methods) {
     const handler = service.handlers[method.localName];
     if (!handler) continue;
+    const checked: typeof handler = (request, caller) => {
+      check(method.input, request);
+      return handler(request, caller);
+    };
     handlers[method.localName] =
       method.methodKind === 'server_streaming'
-        ? handler
-        : (request, caller) => calls.run(method.name, subjectOf(request), caller, (traced) => handler(request, traced));
+        ? checked
+        : (request, caller) => calls.run(method.name, subjectOf(request), caller, (traced) => checked(request, traced));
   }
   return { ...service, handlers };
 }

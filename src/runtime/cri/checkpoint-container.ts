@@ -1,9 +1,11 @@
 import type { CheckpointContainerRequest } from '../../api/cri/index.ts';
+import { checkpointContainer as checkpoint } from '../containers/checkpoint.ts';
 import type { RuntimeContext } from '../context.ts';
-import { RuntimeError } from '../errors.ts';
 
-/** CheckpointContainer: needs CRIU, which this runtime does not use. */
-export function checkpointContainer(context: RuntimeContext, request: CheckpointContainerRequest): never {
-  const { id } = context.store.containers.get(request.containerId);
-  throw new RuntimeError('UNIMPLEMENTED', `container "${id}" cannot be checkpointed: CRIU is not supported`);
+/** CheckpointContainer: writes a container that runs to an archive. Needs CRIU. */
+export async function checkpointContainer(context: RuntimeContext, request: CheckpointContainerRequest) {
+  const record = context.store.containers.get(request.containerId);
+  const { location, timeout } = request;
+  await checkpoint(context, record, { location, timeoutSeconds: Number(timeout) });
+  return {};
 }

@@ -1,8 +1,12 @@
-import type { ContainerStatsRequest } from '../../api/cri/index.ts';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { ContainerStatsRequest, ContainerStatsResponseSchema } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { containerStatsOf } from '../stats/container-stats.ts';
 
 /** ContainerStats: what one container uses. */
-export async function containerStats(context: RuntimeContext, request: ContainerStatsRequest) {
+export async function containerStats(
+  context: RuntimeContext,
+  request: ContainerStatsRequest,
+): Promise<MessageInitShape<typeof ContainerStatsResponseSchema>> {
   return { stats: await containerStatsOf(context, context.store.containers.get(request.containerId)) };
 }

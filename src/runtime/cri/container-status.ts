@@ -1,12 +1,16 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ContainerStatusRequest } from '../../api/cri/index.ts';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { ContainerStatusRequest, ContainerStatusResponseSchema } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { unlessMissing } from '../errors.ts';
 import { toContainerStatus } from './convert.ts';
 
 /** ContainerStatus: all that is known of a container; with `verbose`, its pid and OCI configuration too. */
-export async function containerStatus(context: RuntimeContext, request: ContainerStatusRequest) {
+export async function containerStatus(
+  context: RuntimeContext,
+  request: ContainerStatusRequest,
+): Promise<MessageInitShape<typeof ContainerStatusResponseSchema>> {
   const record = context.store.containers.get(request.containerId);
   return { status: toContainerStatus(record), info: request.verbose ? await describe(context, record.id) : {} };
 }

@@ -1,4 +1,4 @@
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
   type Container,
   ContainerSchema,
@@ -8,6 +8,7 @@ import {
   type Image,
   ImageSchema,
   NamespaceMode,
+  type PodIPSchema,
   type PodSandbox,
   PodSandboxSchema,
   PodSandboxState,
@@ -114,7 +115,7 @@ export function toSandboxStatus(record: SandboxRecord): PodSandboxStatus {
     metadata: record.config.metadata,
     state: sandboxState(record),
     createdAt: record.createdAtNs,
-    network: { ip, additionalIps: more.map((one) => ({ ip: one })) },
+    network: { ip, additionalIps: more.map((one): MessageInitShape<typeof PodIPSchema> => ({ ip: one })) },
     linux: {
       namespaces: {
         options: {

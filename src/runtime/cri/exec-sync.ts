@@ -1,4 +1,5 @@
-import type { ExecSyncRequest } from '../../api/cri/index.ts';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { ExecSyncRequest, ExecSyncResponseSchema } from '../../api/cri/index.ts';
 import { faultPoint } from '../../async/index.ts';
 import { runProgram } from '../../host/exec/index.ts';
 import { maxMessageBytes } from '../../wire/grpc/index.ts';
@@ -13,7 +14,11 @@ const maximumOutputBytes = maxMessageBytes - 4096;
  * ExecSync: runs a command in a container and gives its output; one that takes too long is gone with all that it started
  * when the caller is told. Output beyond what an answer can hold is read and dropped.
  */
-export async function execSync(context: RuntimeContext, request: ExecSyncRequest, signal: AbortSignal) {
+export async function execSync(
+  context: RuntimeContext,
+  request: ExecSyncRequest,
+  signal: AbortSignal,
+): Promise<MessageInitShape<typeof ExecSyncResponseSchema>> {
   const record = context.store.containers.get(request.containerId);
   const timeoutMs = timeoutOf(request);
   await using exec = await prepareExec(context, record, { command: request.cmd, terminal: false });

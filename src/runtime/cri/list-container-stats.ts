@@ -1,10 +1,18 @@
-import type { ContainerStatsFilter, ListContainerStatsRequest } from '../../api/cri/index.ts';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type {
+  ContainerStatsFilter,
+  ListContainerStatsRequest,
+  ListContainerStatsResponseSchema,
+} from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { containerStatsOf } from '../stats/container-stats.ts';
 import { filterContainers } from './list-containers.ts';
 
 /** ListContainerStats: what the running containers that pass a filter use. */
-export async function listContainerStats(context: RuntimeContext, request: ListContainerStatsRequest) {
+export async function listContainerStats(
+  context: RuntimeContext,
+  request: ListContainerStatsRequest,
+): Promise<MessageInitShape<typeof ListContainerStatsResponseSchema>> {
   return { stats: await statsOfContainers(context, request.filter) };
 }
 

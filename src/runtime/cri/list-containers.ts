@@ -1,11 +1,15 @@
-import type { ContainerFilter, ListContainersRequest } from '../../api/cri/index.ts';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { ContainerFilter, ListContainersRequest, ListContainersResponseSchema } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { matchesLabels } from '../identifiers.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import { containerState, toContainer } from './convert.ts';
 
 /** ListContainers: the containers that pass a filter. */
-export function listContainers(context: RuntimeContext, request: ListContainersRequest) {
+export function listContainers(
+  context: RuntimeContext,
+  request: ListContainersRequest,
+): MessageInitShape<typeof ListContainersResponseSchema> {
   return { containers: filterContainers(context, request.filter).map(toContainer) };
 }
 

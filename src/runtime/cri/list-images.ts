@@ -1,10 +1,14 @@
-import type { ImageFilter, ListImagesRequest } from '../../api/cri/index.ts';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { ImageFilter, ListImagesRequest, ListImagesResponseSchema } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { type ImageRecord, parseImageReference, repositoryName } from '../images/index.ts';
 import { toImage } from './convert.ts';
 
 /** ListImages: all images, or those that a filter names. */
-export function listImages(context: RuntimeContext, request: ListImagesRequest) {
+export function listImages(
+  context: RuntimeContext,
+  request: ListImagesRequest,
+): MessageInitShape<typeof ListImagesResponseSchema> {
   return { images: filterImages(context, request.filter).map(toImage) };
 }
 

@@ -1,11 +1,15 @@
-import type { ListPodSandboxRequest, PodSandboxFilter } from '../../api/cri/index.ts';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { ListPodSandboxRequest, ListPodSandboxResponseSchema, PodSandboxFilter } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { matchesLabels } from '../identifiers.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
 import { sandboxState, toSandbox } from './convert.ts';
 
 /** ListPodSandbox: the sandboxes that pass a filter. */
-export function listPodSandbox(context: RuntimeContext, request: ListPodSandboxRequest) {
+export function listPodSandbox(
+  context: RuntimeContext,
+  request: ListPodSandboxRequest,
+): MessageInitShape<typeof ListPodSandboxResponseSchema> {
   return { items: filterSandboxes(context, request.filter).map(toSandbox) };
 }
 

@@ -1,4 +1,10 @@
-import type { PodSandboxStatsFilter, PodSandboxStatsRequest } from '../../api/cri/index.ts';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type {
+  PodSandboxStatsFilter,
+  PodSandboxStatsRequest,
+  PodSandboxStatsResponseSchema,
+  PodSandboxStatsSchema,
+} from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { notInState } from '../errors.ts';
 import { sandboxStatsOf } from '../stats/container-stats.ts';
@@ -6,7 +12,10 @@ import type { SandboxRecord } from '../store/sandbox-record.ts';
 import { filterSandboxes } from './list-pod-sandbox.ts';
 
 /** PodSandboxStats: what one sandbox uses. */
-export async function podSandboxStats(context: RuntimeContext, request: PodSandboxStatsRequest) {
+export async function podSandboxStats(
+  context: RuntimeContext,
+  request: PodSandboxStatsRequest,
+): Promise<MessageInitShape<typeof PodSandboxStatsResponseSchema>> {
   const record = context.store.sandboxes.get(request.podSandboxId);
   if (record.phase !== 'ready') throw notInState(`sandbox "${record.id}" is not running and has no stats`);
   return { stats: await statsOf(context, record) };
@@ -19,7 +28,10 @@ export function statsOfSandboxes(context: RuntimeContext, filter: PodSandboxStat
   return Promise.all(ready.map((record) => statsOf(context, record)));
 }
 
-async function statsOf(context: RuntimeContext, record: SandboxRecord) {
+async function statsOf(
+  context: RuntimeContext,
+  record: SandboxRecord,
+): Promise<MessageInitShape<typeof PodSandboxStatsSchema>> {
   const { metadata, labels, annotations } = record.config;
   const linux = await sandboxStatsOf(context, record);
   return { attributes: { id: record.id, metadata, labels, annotations }, linux };

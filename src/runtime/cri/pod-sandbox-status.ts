@@ -1,10 +1,14 @@
-import type { PodSandboxStatusRequest } from '../../api/cri/index.ts';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { PodSandboxStatusRequest, PodSandboxStatusResponseSchema } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { toNanoseconds } from '../identifiers.ts';
 import { toContainerStatus, toSandboxStatus } from './convert.ts';
 
 /** PodSandboxStatus: a sandbox with its addresses and the statuses of its containers. */
-export function podSandboxStatus(context: RuntimeContext, request: PodSandboxStatusRequest) {
+export function podSandboxStatus(
+  context: RuntimeContext,
+  request: PodSandboxStatusRequest,
+): MessageInitShape<typeof PodSandboxStatusResponseSchema> {
   const record = context.store.sandboxes.get(request.podSandboxId);
   const { namespaces, holder, network, cgroupParent } = record;
   const containers = context.store.containers.list().filter(({ sandboxId }) => sandboxId === record.id);

@@ -3,6 +3,7 @@ import { type GrpcService, grpcService } from '../../wire/grpc/index.ts';
 import { traceService } from '../calls/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { attach } from './attach.ts';
+import { checkRequest } from './check-request.ts';
 import { checkpointContainer } from './checkpoint-container.ts';
 import { containerStats } from './container-stats.ts';
 import { containerStatus } from './container-status.ts';
@@ -17,7 +18,7 @@ import { listContainers } from './list-containers.ts';
 import { listImages } from './list-images.ts';
 import { listMetricDescriptors } from './list-metric-descriptors.ts';
 import { listPodSandbox } from './list-pod-sandbox.ts';
-import { listPodSandboxMetrics, streamPodSandboxMetrics } from './list-pod-sandbox-metrics.ts';
+import { listPodSandboxMetrics } from './list-pod-sandbox-metrics.ts';
 import { listPodSandboxStats } from './list-pod-sandbox-stats.ts';
 import { podSandboxStats } from './pod-sandbox-stats.ts';
 import { podSandboxStatus } from './pod-sandbox-status.ts';
@@ -38,6 +39,7 @@ import {
   streamContainers,
   streamImages,
   streamPodSandboxes,
+  streamPodSandboxMetrics,
   streamPodSandboxStats,
 } from './streams.ts';
 import { updateContainerResources } from './update-container-resources.ts';
@@ -47,7 +49,9 @@ import { version } from './version.ts';
 
 /** The two services of the CRI over one runtime. */
 export function criServices(context: RuntimeContext): GrpcService[] {
-  return [runtimeService(context), imageService(context)].map((service) => traceService(service, context.calls));
+  return [runtimeService(context), imageService(context)].map((service) =>
+    traceService(service, context.calls, checkRequest),
+  );
 }
 
 function runtimeService(context: RuntimeContext): GrpcService {

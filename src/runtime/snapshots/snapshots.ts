@@ -33,6 +33,8 @@ export interface Snapshots {
   remove(key: string): Promise<void>;
   /** What a container has written; at most ten seconds old. */
   usage(containerId: string): Promise<{ bytes: bigint; inodes: bigint }>;
+  /** The directory with what a container has written. */
+  changesOf(containerId: string): string;
   /** The keys of all that exist. */
   list(): Promise<string[]>;
   /** Diff IDs of the layers in use. */
@@ -125,6 +127,10 @@ class OverlaySnapshots implements Snapshots {
       await rm(directory, { recursive: true, force: true });
       this.#usage.delete(key);
     });
+  }
+
+  changesOf(containerId: string): string {
+    return join(this.#root, containerId, 'upper');
   }
 
   async usage(containerId: string): Promise<{ bytes: bigint; inodes: bigint }> {

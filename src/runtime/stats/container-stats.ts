@@ -1,9 +1,14 @@
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
   type ContainerStats,
   ContainerStatsSchema,
+  type CpuUsageSchema,
   type LinuxPodSandboxStats,
   LinuxPodSandboxStatsSchema,
+  type MemoryUsageSchema,
+  type NetworkInterfaceUsageSchema,
+  type PsiDataSchema,
+  type PsiStatsSchema,
 } from '../../api/cri/index.ts';
 import type { CgroupUsage, Pressure } from '../../host/cgroups/index.ts';
 import { type Link, listLinks, NetlinkSocket } from '../../host/netlink/index.ts';
@@ -15,9 +20,14 @@ import type { SandboxRecord } from '../store/sandbox-record.ts';
 const value = (number: bigint | undefined): { value: bigint } | undefined =>
   number === undefined ? undefined : { value: number };
 
-const pressure = (one: Pressure | undefined) => {
+const pressure = (one: Pressure | undefined): MessageInitShape<typeof PsiStatsSchema> | undefined => {
   if (!one) return undefined;
-  const line = ({ average10, average60, average300, totalUs }: Pressure['some']) => ({
+  const line = ({
+    average10,
+    average60,
+    average300,
+    totalUs,
+  }: Pressure['some']): MessageInitShape<typeof PsiDataSchema> => ({
     Avg10: average10,
     Avg60: average60,
     Avg300: average300,
@@ -55,7 +65,12 @@ function ratesOf(context: RuntimeContext): CpuRates {
   return rates;
 }
 
-function toCpu(context: RuntimeContext, key: string, usage: CgroupUsage, timestamp: bigint) {
+function toCpu(
+  context: RuntimeContext,
+  key: string,
+  usage: CgroupUsage,
+  timestamp: bigint,
+): MessageInitShape<typeof CpuUsageSchema> {
   return {
     timestamp,
     usageCoreNanoSeconds: value(usage.cpuNs),
@@ -64,7 +79,7 @@ function toCpu(context: RuntimeContext, key: string, usage: CgroupUsage, timesta
   };
 }
 
-function toMemory(usage: CgroupUsage, timestamp: bigint) {
+function toMemory(usage: CgroupUsage, timestamp: bigint): MessageInitShape<typeof MemoryUsageSchema> {
   const { memoryLimitBytes: limit, workingSetBytes } = usage;
   return {
     timestamp,
@@ -125,13 +140,15 @@ export async function sandboxStatsOf(
   const timestamp = toNanoseconds(context.clock.now());
   const usage = context.cgroups.usage(record.cgroupParent);
   const links = record.phase === 'ready' ? sandboxLinks(record) : [];
-  const usages = links.map(({ name, statistics }) => ({
-    name,
-    rxBytes: value(statistics.rxBytes),
-    rxErrors: value(statistics.rxErrors),
-    txBytes: value(statistics.txBytes),
-    txErrors: value(statistics.txErrors),
-  }));
+  const usages = links.map(
+    ({ name, statistics }): MessageInitShape<typeof NetworkInterfaceUsageSchema> => ({
+      name,
+      rxBytes: value(statistics.rxBytes),
+      rxErrors: value(statistics.rxErrors),
+      txBytes: value(statistics.txBytes),
+      txErrors: value(statistics.txErrors),
+    }),
+  );
   return create(LinuxPodSandboxStatsSchema, {
     ...(usage
       ? {

@@ -1,8 +1,15 @@
 import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { readdir, readFile, readlink, statfs } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { create } from '@bufbuild/protobuf';
-import { type Metric, MetricSchema, MetricType } from '../../api/cri/index.ts';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import {
+  type ContainerMetricsSchema,
+  type Metric,
+  type MetricDescriptorSchema,
+  MetricSchema,
+  MetricType,
+  type PodSandboxMetricsSchema,
+} from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { toNanoseconds } from '../identifiers.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
@@ -15,15 +22,21 @@ import { linkMetrics } from './link-metrics.ts';
 const baseLabels = ['container', 'id', 'image', 'name', 'namespace', 'pod'] as const;
 
 /** All metrics with their labels, in the order of their values' labels. */
-export function metricDescriptors() {
+export function metricDescriptors(): MessageInitShape<typeof MetricDescriptorSchema>[] {
+  type Descriptor = MessageInitShape<typeof MetricDescriptorSchema>;
   return [
-    ...containerMetrics.map(({ name, help, labelKeys }) => ({ name, help, labelKeys: [...baseLabels, ...labelKeys] })),
-    ...linkMetrics.map(({ name, help }) => ({ name, help, labelKeys: [...baseLabels, 'interface'] })),
+    ...containerMetrics.map(
+      ({ name, help, labelKeys }): Descriptor => ({ name, help, labelKeys: [...baseLabels, ...labelKeys] }),
+    ),
+    ...linkMetrics.map(({ name, help }): Descriptor => ({ name, help, labelKeys: [...baseLabels, 'interface'] })),
   ];
 }
 
 /** The metrics of a sandbox (its network) and of its running containers. */
-export async function sandboxMetrics(context: RuntimeContext, sandbox: SandboxRecord) {
+export async function sandboxMetrics(
+  context: RuntimeContext,
+  sandbox: SandboxRecord,
+): Promise<MessageInitShape<typeof PodSandboxMetricsSchema>> {
   const running = context.store.containers
     .list()
     .filter(({ sandboxId, phase }) => sandboxId === sandbox.id && phase.name === 'running');
@@ -50,7 +63,12 @@ function metric(
   return create(MetricSchema, { name, timestamp, metricType, labelValues, value: { value } });
 }
 
-async function metricsOf(context: RuntimeContext, sandbox: SandboxRecord, record: ContainerRecord, timestamp: bigint) {
+async function metricsOf(
+  context: RuntimeContext,
+  sandbox: SandboxRecord,
+  record: ContainerRecord,
+  timestamp: bigint,
+): Promise<MessageInitShape<typeof ContainerMetricsSchema>> {
   const facts = await factsOf(context, record, timestamp);
   const { metadata, image } = record.config;
   const labels = [

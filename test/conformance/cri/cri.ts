@@ -11,7 +11,7 @@ import {
   RuntimeService,
 } from '../../../src/api/cri/index.ts';
 import { pollUntil } from '../../../src/async/index.ts';
-import { createGrpcClient, type GrpcClient } from '../../../src/wire/grpc/index.ts';
+import { createGrpcClient, type GrpcClient, GrpcError } from '../../../src/wire/grpc/index.ts';
 import { criImageNames } from '../../support/cri-images.ts';
 import type { Feature } from './behaviour.ts';
 
@@ -175,7 +175,7 @@ export class Pod implements AsyncDisposable {
   async script(script: string, more: ContainerConfig = {}): Promise<{ status: ContainerStatus; output: string }> {
     const container = await this.run({ command: ['sh', '-c', script], ...more });
     const status = await container.exited();
-    return { status, output: await container.output() };
+    return { status, output: await container.wholeOutput() };
   }
 
   stop() {
@@ -186,9 +186,10 @@ export class Pod implements AsyncDisposable {
     return this.cri.runtime.removePodSandbox({ podSandboxId: this.id });
   }
 
+  /** Also for one that is gone, which some runtimes take for an error. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
-    await this.remove();
+    await unlessGone(this.stop());
+    await unlessGone(this.remove());
   }
 }
 
@@ -284,12 +285,36 @@ export class Container {
     return textOf((await this.log()).filter((line) => !stream || line.stream === stream));
   }
 
+  /** What it wrote, once nothing more comes: some runtimes write the last lines after they have told the end. */
+  async wholeOutput(): Promise<string> {
+    let last: string | undefined;
+    await pollUntil(
+      'the end of the log',
+      async () => {
+        const now = await this.output();
+        const same = now === last;
+        last = now;
+        return same;
+      },
+      { timeoutMs: 6000, intervalMs: 40 },
+    );
+    return last!;
+  }
+
   /** Waits until its log holds a text. */
   async logged(text: string): Promise<void> {
     await pollUntil(`"${text}" in the log`, async () => (await this.output()).includes(text), {
       timeoutMs: 15_000,
       intervalMs: 30,
     });
+  }
+}
+
+async function unlessGone(call: Promise<unknown>): Promise<void> {
+  try {
+    await call;
+  } catch (error) {
+    if (!(error instanceof GrpcError && error.code === 'NOT_FOUND')) throw error;
   }
 }
 

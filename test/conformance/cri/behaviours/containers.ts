@@ -26,7 +26,7 @@ export const containers: Topic = [
         assert.deepEqual([ended.exitCode, ended.reason], [7, 'Error']);
         assert.ok(ended.finishedAt > ended.startedAt, `${ended.finishedAt} after ${ended.startedAt}`);
         await container.remove();
-        await fails(container.status(), ['NOT_FOUND'], new RegExp(container.id));
+        await fails(container.status(), ['NOT_FOUND']);
       },
     },
     {
@@ -75,7 +75,7 @@ export const containers: Topic = [
         assert.deepEqual([mount.hostPath, mount.readonly], [hostPath, true]);
         const [listed] = (await cri.runtime.listContainers({ filter: { id: container.id } })).containers;
         assert.deepEqual([listed!.labels, listed!.annotations, listed!.podSandboxId], [labels, annotations, pod.id]);
-        assert.equal(listed!.imageRef, status.imageRef);
+        assert.ok(listed!.imageRef.includes('sha256:'), listed!.imageRef);
         if (cri.features.has('image-id')) assert.deepEqual([listed!.imageId, status.imageId], [id, id]);
       },
     },

@@ -61,11 +61,8 @@ export const execution: Topic = [
         const container = await pod.run();
         const mark = `${cri.unique('7')}`.replaceAll(/\D/g, '');
         const cmd = ['sh', '-c', `sleep ${mark}1 & sleep ${mark}2`];
-        await fails(
-          cri.runtime.execSync({ containerId: container.id, cmd, timeout: 1n }),
-          ['DEADLINE_EXCEEDED', 'UNKNOWN'],
-          /timed? ?out|exceeded/,
-        );
+        const call = cri.runtime.execSync({ containerId: container.id, cmd, timeout: 1n }, { timeoutMs: 4000 });
+        await fails(call, ['DEADLINE_EXCEEDED', 'UNKNOWN'], /timed? ?out|exceeded/i);
         const { pollUntil } = await import('../../../../src/async/index.ts');
         await pollUntil('the end of the processes', () => !isRunning(`sleep ${mark}`), {
           timeoutMs: 3000,
@@ -218,7 +215,7 @@ export const execution: Topic = [
         const container = await pod.run({
           command: ['sh', '-c', 'mkdir /w; echo page > /w/index.html; httpd -p 127.0.0.1:8080 -h /w; exec sleep 1000'],
         });
-        await container.sh('while ! nc -z 127.0.0.1 8080; do sleep 0.05; done');
+        await container.sh('while ! nc -w 1 127.0.0.1 8080 </dev/null; do sleep 0.05; done');
         const answer = await forward(pod, 8080, 'GET / HTTP/1.0\r\n\r\n');
         assert.match(answer, /200 OK[\s\S]*page\n$/);
       },

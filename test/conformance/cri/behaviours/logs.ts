@@ -27,7 +27,7 @@ export const logs: Topic = [
             ['stdout', 'F', ' three '],
           ],
         );
-        for (const { time } of lines) assert.match(time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(Z|[+-]\d\d:\d\d)$/);
+        for (const { time } of lines) assert.match(time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,9}(Z|[+-]\d\d:\d\d)$/);
         const times = lines.map(({ time }) => Date.parse(time.replace(/(\.\d{3})\d+/, '$1')));
         assert.ok(times.every((time, index) => index === 0 || time >= times[index - 1]!));
         assert.ok(Math.abs(times[0]! - Date.now()) < 60_000);
@@ -77,8 +77,11 @@ export const logs: Topic = [
       name: 'five megabytes as fast as they come lose nothing',
       async run(cri) {
         await using pod = await cri.pod();
-        const { output } = await pod.script('seq 1 700000');
-        const lines = output.trim().split('\n');
+        const container = await pod.run({ command: ['seq', '1', '700000'] });
+        const read = async () => (await container.output()).trim().split('\n');
+        const isWhole = async () => (await read()).length >= 700_000;
+        await pollUntil('the last line', isWhole, { timeoutMs: 20_000, intervalMs: 200 });
+        const lines = await read();
         assert.equal(lines.length, 700_000);
         assert.ok(lines.every((line, index) => Number(line) === index + 1));
       },
@@ -98,7 +101,7 @@ export const logs: Topic = [
       name: 'rotations under load lose no line and double none',
       async run(cri) {
         await using pod = await cri.pod();
-        const script = 'sleep 0.2; i=0; while [ $i -lt 40000 ]; do echo line $i; i=$((i+1)); done; sleep 0.1';
+        const script = 'i=0; while ! test -e /stop; do echo line $i; i=$((i+1)); done; echo end $i';
         const container = await pod.run({ command: ['sh', '-c', script] });
         const files: string[] = [];
         for (let count = 0; count < 6; count++) {
@@ -108,14 +111,19 @@ export const logs: Topic = [
           files.push(old);
           await cri.runtime.reopenContainerLog({ containerId: container.id });
         }
-        await container.exited();
+        await container.sh('touch /stop');
+        await container.logged('end ');
         const parts = await Promise.all([...files, container.logPath].map((path) => container.log(path)));
-        const numbers = textOf(parts.flat())
-          .trim()
-          .split('\n')
-          .map((line) => Number(line.slice(5)));
-        assert.equal(numbers.length, 40_000);
-        assert.ok(numbers.every((number, index) => number === index));
+        const lines = textOf(parts.flat()).trim().split('\n');
+        const last = Number(lines.pop()!.slice(4));
+        assert.ok(last > 500, `${last} lines`);
+        const numbers = lines.map((line) => Number(line.slice(5)));
+        const wrong = numbers.findIndex((number, index) => number !== index);
+        assert.deepEqual(
+          [numbers.length, wrong],
+          [last, -1],
+          `at ${wrong}: ${lines.slice(Math.max(0, wrong - 1), wrong + 2)}`,
+        );
       },
     },
     {

@@ -220,7 +220,7 @@ export const volumes: Topic = [
           mounted({ image, containerPath: '/mnt/i', readonly: true, imageSubPath });
         assert.equal(await (await pod.run(part('data/deep'))).sh('cat /mnt/i/er'), 'deeper');
         await fails(pod.run(part('data/none')), [...refused, 'NOT_FOUND'], /data\/none|none/);
-        await fails(pod.run(part('../../etc')), [...refused, 'NOT_FOUND']);
+        await fails(pod.run(part('../../none')), [...refused, 'NOT_FOUND']);
       },
     },
     {
