@@ -30,6 +30,8 @@ export const containerdDeviations: Deviations = {
   'idempotence: sandboxes and containers may be stopped and removed again': 'the stop of what is gone is an error',
   'idempotence: a second call for what is being made joins the first and gets the same id':
     'the second is refused: the name is reserved',
+  'idempotence: a caller who left gets the sandbox when it asks again':
+    'the name is reserved until the first call ends',
   'idempotence: stops and removals at once all succeed': 'a removal that meets another is an error',
   'stats: a sandbox’s CPU, memory, network and processes, and its containers':
     'only for a sandbox whose request names a cgroup parent',

@@ -6,12 +6,13 @@ import type { TestContext } from 'node:test';
 import type { Outcome } from './behaviour.ts';
 import type { Deviations } from './deviations.ts';
 
-/** The command that runs the suite; it needs CRI_ENDPOINT. */
-export const suiteCommand = [
+/** The command that runs the suite; it needs CRI_ENDPOINT. CRI_ONLY, a regular expression, picks behaviours. */
+export const suiteCommand: readonly string[] = [
   process.execPath,
   '--disable-warning=ExperimentalWarning',
   join(import.meta.dirname, 'main.ts'),
-] as const;
+  ...(process.env['CRI_ONLY'] ? ['--only', process.env['CRI_ONLY']] : []),
+];
 
 /**
  * Runs the suite as a program (inside of a network namespace, of another kernel …) and makes each outcome a subtest.

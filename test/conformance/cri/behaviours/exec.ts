@@ -243,7 +243,12 @@ export const execution: Topic = [
       async run(cri) {
         await using pod = await cri.pod();
         const container = await pod.run();
-        const { url } = await cri.runtime.exec({ containerId: container.id, cmd: ['echo', 'x'], stdout: true });
+        const { url } = await cri.runtime.exec({
+          containerId: container.id,
+          cmd: ['echo', 'x'],
+          stdout: true,
+          stderr: true,
+        });
         assert.equal((await exec(container, [], { url })).stdout, 'x\n');
         await assert.rejects(exec(container, [], { url }));
       },

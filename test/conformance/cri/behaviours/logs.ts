@@ -74,15 +74,15 @@ export const logs: Topic = [
       },
     },
     {
-      name: 'five megabytes as fast as they come lose nothing',
+      name: 'a megabyte as fast as it comes is whole',
       async run(cri) {
         await using pod = await cri.pod();
-        const container = await pod.run({ command: ['seq', '1', '700000'] });
+        const container = await pod.run({ command: ['seq', '1', '200000'] });
         const read = async () => (await container.output()).trim().split('\n');
-        const isWhole = async () => (await read()).length >= 700_000;
+        const isWhole = async () => (await read()).length >= 200_000;
         await pollUntil('the last line', isWhole, { timeoutMs: 20_000, intervalMs: 200 });
         const lines = await read();
-        assert.equal(lines.length, 700_000);
+        assert.equal(lines.length, 200_000);
         assert.ok(lines.every((line, index) => Number(line) === index + 1));
       },
     },
@@ -111,7 +111,8 @@ export const logs: Topic = [
           files.push(old);
           await cri.runtime.reopenContainerLog({ containerId: container.id });
         }
-        await container.sh('touch /stop');
+        // The command may be ended by the end of the container that it brings about.
+        await container.exec('touch', '/stop');
         await container.logged('end ');
         const parts = await Promise.all([...files, container.logPath].map((path) => container.log(path)));
         const lines = textOf(parts.flat()).trim().split('\n');
