@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -37,6 +37,8 @@ export class CriRuntime implements AsyncDisposable {
 
   static async start(namespace: NetworkNamespace, options: CriRuntimeOptions): Promise<CriRuntime> {
     const directory = await mkdtemp(join(tmpdir(), 'dh-cri-'));
+    // Users of user namespaces have to get through.
+    await chmod(directory, 0o711);
     const configuration = {
       registries: options.mirrors,
       cgroupParent: `/dh-cri-${process.pid}-${count++}`,
