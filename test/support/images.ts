@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { type ArchiveEntry, writeTar } from '../../src/runtime/images/testing/write-tar.ts';
 
@@ -200,5 +202,24 @@ export async function busyboxEntries(
     { path: 'etc/passwd', content: 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' },
     { path: 'etc/group', content: 'root:x:0:\nnogroup:x:65534:\n' },
     ...more,
+  ];
+}
+
+/** A dynamic program of this machine with the libraries that it needs, for an image. */
+export async function programEntries(program: string, path: string): Promise<ArchiveEntry[]> {
+  const { stdout } = await promisify(execFile)('ldd', [program]);
+  const libraries = [...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, library]) => library!);
+  const files = await Promise.all(
+    [...new Set(libraries)].map(async (library) => ({
+      path: library.slice(1),
+      mode: 0o755,
+      content: await readFile(library),
+    })),
+  );
+  const directories = new Set(files.map((file) => `${file.path.slice(0, file.path.lastIndexOf('/'))}/`));
+  return [
+    ...[...directories].map((directory) => ({ path: directory })),
+    ...files,
+    { path, mode: 0o755, content: await readFile(program) },
   ];
 }

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
   type ContainerConfig,
@@ -40,6 +40,9 @@ export interface TestPod {
 
 let started = 0;
 
+/** The OCI runtime that tests are told to use; without one, the runtime's own choice. */
+const handlerOf = (path: string | undefined): object => (path ? { runtimes: [{ name: basename(path), path }] } : {});
+
 /** What a fixture is started with. */
 export interface FixtureOptions {
   /** More settings of the runtime. */
@@ -48,6 +51,8 @@ export interface FixtureOptions {
   entries?: readonly ArchiveEntry[];
   /** More of the image's configuration. */
   imageConfig?: object;
+  /** Settings that are lists of directories, as names below the fixture's own. */
+  ownDirectories?: Readonly<Record<string, readonly string[]>>;
 }
 
 /**
@@ -76,7 +81,15 @@ export class RuntimeFixture implements AsyncDisposable {
   static async start(purpose: string, options: FixtureOptions = {}): Promise<RuntimeFixture> {
     const base = await mkdtemp(join(tmpdir(), `dh-${purpose}-`));
     const namespace = await NetworkNamespace.create(purpose);
-    const fixture = new RuntimeFixture(base, namespace, options.settings ?? {});
+    const directories = Object.entries(options.ownDirectories ?? {}).map(([name, paths]) => [
+      name,
+      paths.map((path) => join(base, path)),
+    ]);
+    const fixture = new RuntimeFixture(base, namespace, {
+      ...handlerOf(process.env.DECKHAND_TEST_OCI_RUNTIME),
+      ...Object.fromEntries(directories),
+      ...options.settings,
+    });
     // Root of a user namespace is somebody else outside, and must get through.
     await chmod(base, 0o711);
     await mkdir(join(base, 'cni'));
