@@ -131,7 +131,8 @@ test('unified settings and swap are written on cgroup v2', async (t) => {
   ]);
   await fixture.cri.updateContainerResources({ containerId, linux: { unified: { 'pids.max': '88' } } });
   assert.equal(read('pids.max'), '88');
-  assert.equal(await fixture.output(containerId, 'cat', '/proc/self/cgroup'), '0::/');
+  const own = 'cat /proc/self/cgroup; touch /sys/fs/cgroup/x 2>&1';
+  assert.equal((await fixture.runToEnd(pod, own)).output, '0::/\ntouch: /sys/fs/cgroup/x: Read-only file system');
 });
 
 test('a container whose child is killed for want of memory, and that ends of it, was OOMKilled', async () => {

@@ -179,6 +179,7 @@ test('no new privileges, read-only root, masked and read-only paths', async () =
   );
   assert.match(seen, /^\d\d+\n\/dev\/kmsg/);
   assert.match(seen, /rw/);
+  assert.match(await says({}, 'mount | grep " /dev/shm "'), /rw,nosuid,nodev,noexec/);
   await refused({ privileged: true }, /no privileged container allowed in sandbox/);
 });
 
