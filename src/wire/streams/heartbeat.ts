@@ -1,7 +1,7 @@
 import type { Clock } from '../../async/index.ts';
 
 /** How often a peer is written to, milliseconds. */
-const heartbeatMs = 20_000;
+const heartbeatMs = 5_000;
 
 /**
  * Writes to a peer now and then until the signal aborts. A connection from which nothing is read, because somebody does

@@ -136,7 +136,7 @@ async function serveSession(transport: Duplex, head: Buffer, options: PortForwar
     gone.signal,
     () => session.destroy(),
   );
-  keepBeating(clock, gone.signal, () => session.ping());
+  keepBeating(clock, gone.signal, () => session.beat());
   await closed.promise;
   await Promise.allSettled([...running]);
 }
@@ -189,7 +189,7 @@ async function serveChannels(
     gone.signal,
     () => webSocket.terminate(),
   );
-  keepBeating(clock, gone.signal, () => webSocket.ping());
+  keepBeating(clock, gone.signal, () => webSocket.pong());
   await Promise.all(
     ports.map((port, index) => {
       const [data, error] = [channels.stream(index * 2), channels.stream(index * 2 + 1)];

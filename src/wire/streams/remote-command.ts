@@ -118,7 +118,7 @@ async function serveWebSocket(
     over.signal,
     () => webSocket.terminate(),
   );
-  keepBeating(clock, over.signal, () => webSocket.ping());
+  keepBeating(clock, over.signal, () => webSocket.pong());
   const sizes = new TerminalSizes();
   if (options.tty) streams.stream(channels.resize).on('data', (chunk: Buffer) => sizes.add(chunk));
   const outputs = (['stdout', 'stderr'] as const).filter((name) => options[name]);
@@ -204,7 +204,7 @@ async function serveSpdy(
     gone.signal,
     () => session.destroy(),
   );
-  keepBeating(clock, gone.signal, () => session.ping());
+  keepBeating(clock, gone.signal, () => session.beat());
   return commandOf(session, protocol, streams, gone.signal);
 }
 

@@ -90,7 +90,7 @@ export class WebSocketChannels {
   constructor(webSocket: WebSocket, protocol: string, onActivity: () => void = () => {}) {
     this.#webSocket = webSocket;
     this.#onActivity = onActivity;
-    // Pongs answer our own pings and say nothing.
+    // Pongs are heartbeats, like ours, and say nothing of use.
     for (const event of ['message', 'ping'] as const) webSocket.on(event, onActivity);
     this.#base64 = protocol.includes('base64');
     this.#canClose = protocol.startsWith('v5.');

@@ -37,6 +37,8 @@ const updateEvery = 32 * 1024;
 const pieceBytes = 32 * 1024;
 /** Answers that may wait for a peer which does not read them; beyond that it is not read either. */
 const answerLimit = 256 * 1024;
+/** A number that no peer gives to a ping of its own, or it would have sent millions; plus its parity. */
+const unaskedPing = 0x7fff_fff0;
 /** How long the peer has to close after we have said goodbye, milliseconds. */
 const lingerMs = 5_000;
 
@@ -57,7 +59,6 @@ export class SpdySession implements StreamOwner {
   #unread = 0;
   /** Bytes of control frames that the connection has not taken yet. */
   #unsent = 0;
-  #nextPing: number;
   #stall: Timer | undefined;
   #paused = false;
   #lastPeerStream = 0;
@@ -71,7 +72,6 @@ export class SpdySession implements StreamOwner {
     this.#transport = transport;
     this.#options = options;
     this.#nextStream = options.role === 'client' ? 1 : 2;
-    this.#nextPing = this.#nextStream;
     this.lastActivity = this.#clock.monotonic();
     this.#windows = new SendWindows((streamId, bytes, callback) => this.#sendPiece(streamId, bytes, callback));
     transport.on('error', (error) => this.#onClosed(error));
@@ -84,6 +84,11 @@ export class SpdySession implements StreamOwner {
 
   get #clock(): Clock {
     return this.#options.clock ?? systemClock;
+  }
+
+  /** Numbers that the peer gives, modulo 2. */
+  get #peerParity(): number {
+    return this.#options.role === 'server' ? 1 : 0;
   }
 
   /** Streams that are open now. */
@@ -104,11 +109,12 @@ export class SpdySession implements StreamOwner {
     return stream;
   }
 
-  /** Asks the peer for a sign of life. The answer does not count as activity. */
-  ping(): void {
-    if (this.#state !== 'open') return;
-    this.#write(writeFrame.ping(this.#nextPing));
-    this.#nextPing = (this.#nextPing + 2) % 0x1_0000_0000;
+  /**
+   * Writes something that the peer must ignore: the answer to a ping that it has never sent. (To a ping it would have to
+   * answer, and a peer whose own writing is held up would then not read any more either.)
+   */
+  beat(): void {
+    if (this.#state === 'open') this.#write(writeFrame.ping(unaskedPing + this.#peerParity));
   }
 
   /** Says goodbye after everything that was written, and waits a little for the peer to close. */
@@ -228,8 +234,8 @@ export class SpdySession implements StreamOwner {
   }
 
   #onFrame(frame: Frame): void {
-    // An answer to a ping of ours has our parity.
-    const isAnswer = frame.kind === 'ping' && frame.id % 2 === this.#nextPing % 2;
+    // Numbers of our parity are answers, and we have asked nothing: the peer has written them only to write.
+    const isAnswer = frame.kind === 'ping' && frame.id % 2 !== this.#peerParity;
     if (!isAnswer) this.lastActivity = this.#clock.monotonic();
     switch (frame.kind) {
       case 'data':
@@ -287,9 +293,8 @@ export class SpdySession implements StreamOwner {
   }
 
   #onSynStream(id: number, flags: number, headers: StreamHeaders): void {
-    const parity = this.#options.role === 'server' ? 1 : 0;
     // Numbers only grow (section 2.3.2 of the draft).
-    if (id === 0 || id % 2 !== parity || id <= this.#lastPeerStream)
+    if (id === 0 || id % 2 !== this.#peerParity || id <= this.#lastPeerStream)
       throw new SpdyError('PROTOCOL_ERROR', `stream ${id} cannot be opened after stream ${this.#lastPeerStream}`);
     this.#lastPeerStream = id;
     if (!this.#options.onStream || this.#streams.size >= maximumStreams) {
