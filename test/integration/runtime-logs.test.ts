@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { ContainerState } from '../../src/api/cri/index.ts';
 import { pollUntil } from '../../src/async/index.ts';
 import { output } from '../support/processes.ts';
-import { type TestContainer, TestRuntime } from '../support/test-runtime.ts';
+import { processesWith, type TestContainer, TestRuntime } from '../support/test-runtime.ts';
 
 let runtime: TestRuntime;
 const timeoutMs = 20_000;
@@ -117,6 +117,9 @@ test('a container whose monitor was killed says so when its log is to be opened 
   const { containerId } = orphan;
   const bundle = join(runtime.base, 'state/containers', containerId);
   process.kill(Number(await readFile(join(bundle, 'conmon.pid'), 'utf8')), 'SIGKILL');
+  await pollUntil('the end of the monitor', () => processesWith(`conmon --cid ${containerId}`).length === 0, {
+    timeoutMs,
+  });
   await assert.rejects(
     () => runtime.cri.reopenContainerLog({ containerId }),
     /monitor of container .* has ended|is not running/,
