@@ -3,29 +3,58 @@ import {
   dataDirFlag,
   describeFlags,
   type Flags,
-  importArchive,
-  listImages,
+  type FlagValues,
+  type ListedImage,
+  loadImages,
   parseFlags,
-  pullImage,
-  removeImage,
+  type RuntimeChoice,
   UsageError,
 } from '../node/index.ts';
 import type { Command } from './command.ts';
 
 const flags = {
   ...dataDirFlag,
-  name: { type: 'string', value: 'REFERENCE', help: 'import: the name to give to the image' },
+  root: { type: 'string', value: 'DIR', help: "a 'deckhand runtime' that runs alone: its --root", notEmpty: true },
+  listen: {
+    type: 'string',
+    value: 'unix://SOCKET',
+    default: 'unix:///run/deckhand/runtime.sock',
+    help: 'with --root: its --listen',
+  },
+  creds: { type: 'string', value: 'USER:PASSWORD', help: 'pull: credentials for the registry', notEmpty: true },
+  name: { type: 'string', value: 'REFERENCE', help: 'import: the name to give to the image', notEmpty: true },
+  output: { type: 'string', short: 'o', value: 'FILE', help: 'export: the tar file to write', notEmpty: true },
+  format: {
+    type: 'string',
+    value: 'FORMAT',
+    default: 'oci',
+    help: 'export: oci (a layout that docker load reads too) or docker (as docker save)',
+  },
+  all: { type: 'boolean', short: 'a', help: 'prune: also images with a tag' },
+  deep: { type: 'boolean', help: 'check: read every file and compare digests' },
+  json: { type: 'boolean', help: 'ls, prune, check, registries: print JSON' },
   help: { type: 'boolean', short: 'h', help: 'show this' },
 } as const satisfies Flags;
 
-const usage = `Usage: deckhand image pull REFERENCE | ls | rm REFERENCE … | import ARCHIVE [--name REFERENCE]
+const usage = `Usage: deckhand image COMMAND …
 
-ARCHIVE is an OCI image layout (a directory or a tar of one) or a docker-archive (docker save).
+  pull REFERENCE               fetch an image, by the runtime's rules for its registry
+  ls                           list images
+  inspect REFERENCE            print all that is known of an image, as JSON
+  rm REFERENCE …               remove images with all their names
+  prune                        remove images without a tag that nothing uses (--all: all that nothing uses);
+                               pinned images stay
+  import ARCHIVE               read images from an OCI image layout (a directory or a tar of one) or a docker-archive
+  export REFERENCE … -o FILE   write images to a tar; their ids stay, manifests are made anew (layers go out unpacked)
+  check                        look for anything on disk that no image or container owns, is missing or was changed
+  registries REFERENCE         show which servers are asked for an image, in order, by which rule, and ask them
+
+A REFERENCE is a name, a name with a digest, an image id or the beginning of one.
 
 ${describeFlags(flags)}`;
 
 const command: Command = {
-  summary: 'pull, ls, rm or import images of the node',
+  summary: 'pull, list, inspect, remove, import, export and check images of the node',
   async run(argv) {
     const { values, positionals } = parseFlags(flags, argv, { positionals: true });
     if (values.help) {
@@ -33,51 +62,116 @@ const command: Command = {
       return 0;
     }
     const [verb, ...names] = positionals;
-    await act(verb, names, resolve(values['data-dir']), values.name);
-    return 0;
+    const action = verbs[verb as keyof typeof verbs];
+    if (!action)
+      throw new UsageError(
+        `${verb === undefined ? 'image needs a command' : `there is no command image ${verb}`}: ${Object.keys(verbs).join(', ')}`,
+      );
+    const runtime: RuntimeChoice = {
+      dataDirectory: resolve(values['data-dir']),
+      ...(values.root ? { alone: { root: values.root, listen: values.listen } } : {}),
+    };
+    return (await action({ verb: verb!, names, values, runtime, images: await loadImages() })) ?? 0;
   },
 };
 export default command;
 
-async function act(
-  verb: string | undefined,
-  names: string[],
-  dataDirectory: string,
-  name: string | undefined,
-): Promise<void> {
-  const one = (what: string): string => {
-    if (names.length !== 1) throw new UsageError(`image ${verb} takes one ${what}`);
-    return names[0]!;
-  };
-  switch (verb) {
-    case 'pull':
-      return console.log(await pullImage(dataDirectory, one('reference')));
-    case 'ls':
-      return printImages(await listImages(dataDirectory));
-    case 'rm':
-      if (names.length === 0) throw new UsageError('image rm takes at least one reference');
-      for (const reference of names) await removeImage(dataDirectory, reference);
-      return;
-    case 'import':
-      for (const image of await importArchive(dataDirectory, one('archive'), name))
-        console.log(`${image.id} ${image.names.join(' ')}`);
-      return;
-    default:
-      throw new UsageError(
-        verb === undefined ? 'image takes pull, ls, rm or import' : `there is no command image ${verb}`,
-      );
-  }
+interface Call {
+  verb: string;
+  names: readonly string[];
+  values: FlagValues<typeof flags>;
+  runtime: RuntimeChoice;
+  images: Awaited<ReturnType<typeof loadImages>>;
 }
 
-function printImages(images: Awaited<ReturnType<typeof listImages>>): void {
-  const rows = images.flatMap(({ id, names, bytes }) =>
-    (names.length > 0 ? names : ['<none>']).map((one) => [
-      one,
+/** The only argument. @throws UsageError for none or several */
+function one({ verb, names }: Call, what: string): string {
+  if (names.length !== 1) throw new UsageError(`image ${verb} takes one ${what}`);
+  return names[0]!;
+}
+
+function none({ verb, names }: Call): void {
+  if (names.length > 0) throw new UsageError(`image ${verb} takes no argument`);
+}
+
+function some({ verb, names }: Call): readonly string[] {
+  if (names.length === 0) throw new UsageError(`image ${verb} takes at least one reference`);
+  return names;
+}
+
+/** Each command of images; gives the exit status if that is not 0. */
+const verbs = {
+  pull: async (call: Call) => {
+    const [, username, password] = /^([^:]+):(.*)$/s.exec(call.values.creds ?? '') ?? [];
+    if (call.values.creds && username === undefined) throw new UsageError('--creds must be USER:PASSWORD');
+    const auth = username === undefined ? undefined : { username, password: password! };
+    console.log(await call.images.pullImage(call.runtime, one(call, 'reference'), auth));
+  },
+  ls: async (call: Call) => {
+    none(call);
+    const images = await call.images.listImages(call.runtime);
+    if (call.values.json) printJson(images);
+    else printImages(images);
+  },
+  inspect: async (call: Call) => printJson(await call.images.inspectImage(call.runtime, one(call, 'reference'))),
+  rm: async (call: Call) => {
+    for (const reference of some(call)) await call.images.removeImage(call.runtime, reference);
+  },
+  prune: async (call: Call) => {
+    none(call);
+    const pruned = await call.images.pruneImages(call.runtime, call.values.all);
+    if (call.values.json) return printJson(pruned);
+    for (const name of pruned.images) console.log(`removed ${name}`);
+    console.log(`freed ${size(pruned.bytes)}`);
+  },
+  import: async (call: Call) => {
+    for (const image of await call.images.importArchive(call.runtime, one(call, 'archive'), call.values.name))
+      console.log(`${image.id} ${image.names.join(' ')}`.trim());
+  },
+  export: async (call: Call) => {
+    const { output: path, format } = call.values;
+    const references = some(call);
+    if (!path) throw new UsageError('image export needs -o FILE');
+    if (format !== 'oci' && format !== 'docker') throw new UsageError(`--format ${format} is not oci or docker`);
+    await call.images.exportArchive(call.runtime, references, { path, format });
+  },
+  check: async (call: Call) => {
+    none(call);
+    const findings = await call.images.checkImages(call.runtime, call.values.deep);
+    if (call.values.json) printJson(findings);
+    else if (findings.length === 0) console.log('everything belongs there and is whole');
+    else for (const { subject, problem } of findings) console.log(`${subject}: ${problem}`);
+    return findings.length > 0 ? 1 : 0;
+  },
+  registries: async (call: Call) => {
+    const reports = await call.images.explainRegistries(call.runtime, one(call, 'reference'));
+    if (call.values.json) printJson(reports);
+    else
+      for (const { image, server, repository, rule, credentials, answer } of reports)
+        console.log(
+          `${image}\n  from ${server} as ${repository}\n  rule ${rule}, credentials ${credentials}\n  ${answer}`,
+        );
+    return reports.some(({ answer }) => answer === 'found') ? 0 : 1;
+  },
+};
+
+function printJson(value: unknown): void {
+  console.log(JSON.stringify(value, null, 2));
+}
+
+function size(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+function printImages(images: readonly ListedImage[]): void {
+  const rows = images.flatMap(({ id, names, digests, bytes, pinned }) =>
+    (names.length > 0 ? names : digests.length > 0 ? digests : ['<none>']).map((name) => [
+      name,
       id.replace('sha256:', '').slice(0, 12),
-      `${(bytes / 1e6).toFixed(1)} MB`,
+      `${size(bytes)}${pinned ? '  pinned' : ''}`,
     ]),
   );
   const width = Math.max(5, ...rows.map(([name]) => name!.length));
-  for (const [name, id, size] of [['IMAGE', 'ID', 'SIZE'], ...rows])
-    console.log(`${name!.padEnd(width)}  ${id!.padEnd(12)}  ${size}`);
+  for (const [name, id, bytes] of [['IMAGE', 'ID', 'SIZE'], ...rows])
+    console.log(`${name!.padEnd(width)}  ${id!.padEnd(12)}  ${bytes}`);
 }

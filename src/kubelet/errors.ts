@@ -9,6 +9,7 @@ export type FailureReason =
   | 'InvalidImageName'
   | 'ImageInspectError'
   | 'RegistryUnavailable'
+  | 'SignatureValidationFailed'
   | 'CreateContainerConfigError'
   | 'CreateContainerError'
   | 'RunContainerError'

@@ -4,8 +4,7 @@
  */
 import type { ComponentContext } from './component-module.ts';
 import type { DownOutcome } from './down.ts';
-import type { ListedImage } from './images.ts';
-import type { ImportedImage } from './runtime-admin.ts';
+import type { ListedImage, RuntimeChoice } from './images.ts';
 import type { StatusReport } from './status.ts';
 import type { Instance, UpEvents } from './up.ts';
 import type { UpOptions } from './up-options.ts';
@@ -17,7 +16,7 @@ export { loadComponent } from './load-component.ts';
 export { runAction, runAlone } from './run-alone.ts';
 export { setUp } from './setup.ts';
 export { dataDirFlag, readUpOptions, upFlags } from './up-options.ts';
-export type { DownOutcome, ImportedImage, Instance, ListedImage, StatusReport, UpEvents, UpOptions };
+export type { DownOutcome, Instance, ListedImage, RuntimeChoice, StatusReport, UpEvents, UpOptions };
 
 /** Starts everything and waits until the node is Ready; see up.ts. */
 export async function startInstance(
@@ -53,26 +52,7 @@ export async function tellStory(
   return (await import('./demo/story.ts')).tellStory(instance, options);
 }
 
-/** Pulls an image to the node; gives its id. */
-export async function pullImage(dataDirectory: string, reference: string): Promise<string> {
-  return (await import('./images.ts')).pullImage(dataDirectory, reference);
-}
-
-/** The images of the node. */
-export async function listImages(dataDirectory: string): Promise<ListedImage[]> {
-  return (await import('./images.ts')).listImages(dataDirectory);
-}
-
-/** Removes an image from the node. */
-export async function removeImage(dataDirectory: string, reference: string): Promise<void> {
-  return (await import('./images.ts')).removeImage(dataDirectory, reference);
-}
-
-/** Reads images from an OCI layout or a docker-archive into the node. */
-export async function importArchive(
-  dataDirectory: string,
-  archive: string,
-  name: string | undefined,
-): Promise<ImportedImage[]> {
-  return (await import('./images.ts')).importArchive(dataDirectory, archive, name);
+/** The commands on images; see images.ts. */
+export async function loadImages(): Promise<typeof import('./images.ts')> {
+  return import('./images.ts');
 }

@@ -1,5 +1,13 @@
 export { type CheckFinding, checkRuntime } from './check.ts';
-export type { ImageStore, RegistryAuth, RegistryConfig } from './images/index.ts';
+export type {
+  ArchiveFormat,
+  EndpointReport,
+  ImageStore,
+  RegistryAuth,
+  RegistryConfig,
+  StoreFinding,
+} from './images/index.ts';
+export type { Pruned } from './images-admin.ts';
 export { type Runtime, startRuntime } from './runtime.ts';
 export {
   ConfigurationError,

@@ -21,7 +21,8 @@ import type { Kernel, RuntimeContext } from './context.ts';
 import { criServices } from './cri/services.ts';
 import { EventHub } from './events/event-hub.ts';
 import { toNanoseconds } from './identifiers.ts';
-import { type ImageStore, openImageStore } from './images/index.ts';
+import { type ImageStore, openImageStore, type StoreFinding } from './images/index.ts';
+import { checkImages, type Pruned, pruneImages } from './images-admin.ts';
 import { lockDirectories } from './lock-directories.ts';
 import { serveMetrics } from './metrics-server.ts';
 import { BridgeNetwork } from './network/bridge/bridge-network.ts';
@@ -37,6 +38,10 @@ import { StreamingServer } from './streaming/streaming-server.ts';
 export interface Runtime extends Component {
   /** The images of this runtime, for imports; available when ready. */
   images(): ImageStore;
+  /** Removes images that nothing uses: those without a tag, or all but pinned ones. */
+  pruneImages(options: { all: boolean }): Promise<Pruned>;
+  /** What is wrong with images and root file systems on disk. Deep: every file is read. */
+  checkImages(options: { deep: boolean }): Promise<StoreFinding[]>;
   /** Takes over what may change while it runs (see settings/table.ts), and names what changed. */
   reload(settings: RuntimeSettings): { applied: string[]; needRestart: string[] };
 }
@@ -53,6 +58,8 @@ export function startRuntime(settings: RuntimeSettings, options: { log: Logger; 
     ready,
     stop: (stop) => runtime.stop(stop),
     images: () => runtime.context!.images,
+    pruneImages: (how) => pruneImages(runtime.context!, how),
+    checkImages: (how) => checkImages(runtime.context!, how),
     reload: (to) => runtime.reload(to),
   };
 }

@@ -187,7 +187,7 @@ describe('images', () => {
   });
 
   test('a registry that is not there', async () => {
-    await waitsFor(podManifest('dead', { image: '127.0.0.1:9/a:b' }), 'ErrImagePull', 'ImagePullBackOff');
+    await waitsFor(podManifest('dead', { image: '127.0.0.1:9/a:b' }), 'RegistryUnavailable', 'ImagePullBackOff');
     await eventSays(
       'dead',
       /^Failed to pull image "127\.0\.0\.1:9\/a:b": .*GET http:\/\/127\.0\.0\.1:9\/v2\/a\/manifests\/b: connect ECONNREFUSED/,
@@ -226,7 +226,7 @@ describe('images', () => {
 
   test('a registry that resets and then does not', async () => {
     await registry.misbehave({ reset: {} });
-    await waitsFor(podManifest('reset', { image: registry.image('reset') }), 'ErrImagePull', 'ImagePullBackOff');
+    await waitsFor(podManifest('reset', { image: registry.image('reset') }), 'RegistryUnavailable', 'ImagePullBackOff');
     await eventSays(
       'reset',
       /^Failed to pull image ".*\/test\/reset:v1": .*(ECONNRESET|socket hang up|connection reset)/,

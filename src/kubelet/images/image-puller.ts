@@ -136,11 +136,20 @@ export class ImagePuller {
   }
 
   #noteFailure(pod: Pod, container: WantedImage, written: string, key: string, error: unknown): PodError {
-    const message = describeError(error);
+    const said = withoutUnknown(describeError(error));
+    // Runtimes say these two by the beginning of the message.
+    const reason = pullReasons.find((one) => said.startsWith(one)) ?? 'ErrImagePull';
+    const rest = said.slice(reason.length);
+    const message =
+      reason === 'RegistryUnavailable'
+        ? `image pull failed for ${written} because the registry is unavailable${rest}`
+        : reason === 'SignatureValidationFailed'
+          ? `image pull failed for ${written} because the signature validation failed${rest}`
+          : said;
     this.#backoff.next(key);
-    this.#failures.set(key, { at: this.#options.clock.now(), message, reason: 'ErrImagePull' });
-    this.#options.events.warning(pod, 'Failed', `Failed to pull image "${written}": ${message}`, container.name);
-    return new PodError('ErrImagePull', message, { cause: error });
+    this.#failures.set(key, { at: this.#options.clock.now(), message, reason });
+    this.#options.events.warning(pod, 'Failed', `Failed to pull image "${written}": ${said}`, container.name);
+    return new PodError(reason, message, { cause: error });
   }
 
   async #find(pod: Pod, container: WantedImage, image: string): Promise<PresentImage | undefined> {
@@ -230,4 +239,11 @@ function imageUser(image: Image): ImageUser {
 /** `1.234s` or `250ms`, as durations are written in events. */
 function formatSeconds(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)}ms` : `${(ms / 1000).toFixed(3).replace(/\.?0+$/, '')}s`;
+}
+
+const pullReasons = ['RegistryUnavailable', 'SignatureValidationFailed'] as const;
+
+/** The code of an error that says nothing adds nothing. */
+function withoutUnknown(message: string): string {
+  return message.replace(/^rpc error: code = Unknown desc = /, '');
 }

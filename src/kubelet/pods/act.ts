@@ -18,6 +18,9 @@ type Executor<K extends Step['kind']> = (
 ) => Promise<void>;
 
 /** How each step is carried out. */
+/** Reasons of a pull that failed just now. */
+const pullFailures: readonly string[] = ['ErrImagePull', 'RegistryUnavailable', 'SignatureValidationFailed'];
+
 const executors = {
   'stop-sandbox': stopOldSandbox,
   'create-sandbox': createSandbox,
@@ -143,11 +146,11 @@ async function startNoted(
     record.waiting.set(name, { reason: failure.reason, message: failure.message });
     const pullMs = kit.images.retryInMs(record.pod, step.container);
     const untilBackoffMs = 1000;
-    if (failure.reason === 'ErrImagePull') noteFailure(kit, record, name, Math.min(untilBackoffMs, pullMs));
+    if (pullFailures.includes(failure.reason)) noteFailure(kit, record, name, Math.min(untilBackoffMs, pullMs));
     else if (failure.reason === 'ImagePullBackOff') noteFailure(kit, record, name, pullMs);
     else if (hasEnded(kit, record, name)) noteSuccess(kit, record, name);
     else noteFailure(kit, record, name);
-    if (/^(ErrImage|Image|InvalidImage)/.test(failure.reason)) {
+    if (/^(ErrImage|Image|InvalidImage)/.test(failure.reason) || pullFailures.includes(failure.reason)) {
       kit.events.warning(record.pod, 'Failed', `Error: ${failure.reason}`, name);
     }
     kit.publish(record);

@@ -121,7 +121,7 @@ function withAdmin(
   { log }: ComponentContext,
   reload: () => Promise<object>,
 ): Component & { reload(): Promise<object> } {
-  const serving = runtime.ready.then(() => serveRuntimeAdmin(socketPath, runtime.images, reload));
+  const serving = runtime.ready.then(() => serveRuntimeAdmin(socketPath, runtime, reload));
   serving.catch((error: unknown) => log.debug('no administration socket', { error }));
   return {
     ready: serving.then(() => {}),

@@ -1,8 +1,8 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { AuthConfig, PullImageRequest, PullImageResponseSchema } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
-import { invalid } from '../errors.ts';
-import { parseImageReference, type RegistryAuth } from '../images/index.ts';
+import { invalid, RuntimeError } from '../errors.ts';
+import { ImageError, parseImageReference, type RegistryAuth } from '../images/index.ts';
 
 /** PullImage: fetches an image; gives its id. */
 export async function pullImage(
@@ -12,9 +12,23 @@ export async function pullImage(
 ): Promise<MessageInitShape<typeof PullImageResponseSchema>> {
   const reference = request.image?.image;
   if (!reference) throw invalid('no image is named');
-  const auth = credentialsFor(parseImageReference(reference).registry, request.auth);
-  const { id } = await context.images.pull(reference, { ...(auth ? { auth } : {}), signal });
-  return { imageRef: id };
+  try {
+    const auth = credentialsFor(parseImageReference(reference).registry, request.auth);
+    const { id } = await context.images.pull(reference, { ...(auth ? { auth } : {}), signal });
+    return { imageRef: id };
+  } catch (error) {
+    throw asRuntimeError(error);
+  }
+}
+
+/**
+ * A failed pull as kubelets understand it: they look for `RegistryUnavailable` at the beginning of the message, and take
+ * the code UNAVAILABLE for a runtime that is not there.
+ */
+function asRuntimeError(cause: unknown): unknown {
+  if (!(cause instanceof ImageError)) return cause;
+  if (cause.code !== 'UNAVAILABLE') return new RuntimeError(cause.code, cause.message, { cause });
+  return new RuntimeError('UNKNOWN', `RegistryUnavailable: ${cause.message}`, { cause });
 }
 
 /** What was given for this registry; credentials that name another server are not sent to this one. */

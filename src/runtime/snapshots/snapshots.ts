@@ -1,9 +1,18 @@
+<<<<<<< HEAD
 import { closeSync, openSync } from 'node:fs';
+=======
+import { readFileSync } from 'node:fs';
+>>>>>>> 58ab403 (Images: inspect, export, prune, check and registries as commands; failed pulls have the codes and words that kubelets know; roots that a crash left are begun anew)
 import { chmod, chown, lstat, mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { type Clock, SerialRunner } from '../../async/index.ts';
+<<<<<<< HEAD
 import { bindMount, isMountPoint, isOverlay, mountMapped, mountOverlay, unmount } from '../../host/mounts/index.ts';
 import { type IdMapping, toHostId, type UserMapping } from '../../host/namespaces/index.ts';
+=======
+import { spreadSubdirectories } from '../../host/files/index.ts';
+import { bindMount, isMountPoint, isOverlay, mountOverlay, unmount } from '../../host/mounts/index.ts';
+>>>>>>> 58ab403 (Images: inspect, export, prune, check and registries as commands; failed pulls have the codes and words that kubelets know; roots that a crash left are begun anew)
 import { fromByteString, type ImageStore, toByteString } from '../images/index.ts';
 import { diskUsage } from './disk-usage.ts';
 
@@ -14,6 +23,8 @@ interface SnapshotRecord {
   /** Diff IDs: layers that must stay as long as this does. */
   layers: string[];
   readOnly: boolean;
+  /** The boot (an id of the kernel) in which it was mounted last. */
+  boot?: string;
 }
 
 /** Whose a root is: what belongs to an id in the image belongs to that id of a user namespace. */
@@ -31,7 +42,7 @@ export interface Snapshots {
   mountImage(imageId: string, key: string, owner?: RootOwner): Promise<string>;
   /** Takes a root or an image mount away with what was written to it; nothing there is no error. */
   remove(key: string): Promise<void>;
-  /** What a container has written; at most ten seconds old. */
+  /** What a container has written, as it was measured last; measured again in the background when that is a while ago. */
   usage(containerId: string): Promise<{ bytes: bigint; inodes: bigint }>;
   /** The directory with what a container has written. */
   changesOf(containerId: string): string;
@@ -39,10 +50,14 @@ export interface Snapshots {
   list(): Promise<string[]>;
   /** Diff IDs of the layers in use. */
   layersInUse(): Promise<ReadonlySet<string>>;
+  /** Ids of the images that they were made of. */
+  imagesInUse(): Promise<ReadonlySet<string>>;
 }
 
 /** How old a measured usage may be, milliseconds: walking trees costs. */
 const usageAgeMs = 10_000;
+/** Of the time, the share that measuring one tree may take. */
+const usageShare = 1 / 50;
 
 /**
  * Opens a directory of snapshots:
@@ -57,6 +72,7 @@ export async function openSnapshots(options: {
   clock: Clock;
 }): Promise<Snapshots> {
   await mkdir(options.root, { recursive: true, mode: 0o711 });
+  spreadSubdirectories(options.root);
   return new OverlaySnapshots(options.root, options.images, options.clock);
 }
 
@@ -65,7 +81,9 @@ class OverlaySnapshots implements Snapshots {
   readonly #images: () => ImageStore;
   readonly #clock: Clock;
   readonly #serial = new SerialRunner();
-  readonly #usage = new Map<string, { bytes: bigint; inodes: bigint; at: number }>();
+  readonly #usage = new Map<string, { bytes: bigint; inodes: bigint; goodUntil: number }>();
+  readonly #measuring = new Map<string, Promise<{ bytes: bigint; inodes: bigint }>>();
+  readonly #boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 
   constructor(root: string, images: () => ImageStore, clock: Clock) {
     this.#root = root;
@@ -79,10 +97,9 @@ class OverlaySnapshots implements Snapshots {
       const target = join(directory, 'rootfs');
       if (isOverlay(target)) return target;
       const lower = this.#images().layerPaths(imageId);
-      await this.#record(directory, imageId, false);
       const [upper, work] = [join(directory, 'upper'), join(directory, 'work')];
-      // A volatile overlay that was not unmounted (a reboot) refuses to be mounted again while this mark is there.
-      await rm(join(work, 'work', 'incompat'), { recursive: true, force: true });
+      await this.#makeTrusted(directory, upper, work);
+      await this.#record(directory, imageId, false);
       await Promise.all([work, target].map((path) => mkdir(path, { recursive: true, mode: 0o755 })));
       // A container that has run already may have changed them: they are set once, when the place is new.
       if (await isNew(upper)) await this.#inherit(imageId, upper, owner);
@@ -126,6 +143,7 @@ class OverlaySnapshots implements Snapshots {
       unmount(join(directory, 'layers'));
       await rm(directory, { recursive: true, force: true });
       this.#usage.delete(key);
+      this.#measuring.delete(key);
     });
   }
 
@@ -135,11 +153,24 @@ class OverlaySnapshots implements Snapshots {
 
   async usage(containerId: string): Promise<{ bytes: bigint; inodes: bigint }> {
     const known = this.#usage.get(containerId);
-    const now = this.#clock.monotonic();
-    if (known && now - known.at < usageAgeMs) return known;
-    const measured = await diskUsage(join(this.#root, containerId, 'upper'));
-    this.#usage.set(containerId, { ...measured, at: now });
-    return measured;
+    if (known && this.#clock.monotonic() < known.goodUntil) return known;
+    const fresh = this.#measuring.get(containerId) ?? this.#measure(containerId);
+    return known ?? fresh;
+  }
+
+  #measure(containerId: string): Promise<{ bytes: bigint; inodes: bigint }> {
+    const begun = this.#clock.monotonic();
+    const measuring = diskUsage(join(this.#root, containerId, 'upper'))
+      .then((measured) => {
+        const now = this.#clock.monotonic();
+        // A large tree is measured less often.
+        const goodUntil = now + Math.max(usageAgeMs, (now - begun) / usageShare);
+        if (this.#measuring.has(containerId)) this.#usage.set(containerId, { ...measured, goodUntil });
+        return measured;
+      })
+      .finally(() => this.#measuring.delete(containerId));
+    this.#measuring.set(containerId, measuring);
+    return measuring;
   }
 
   list(): Promise<string[]> {
@@ -147,14 +178,29 @@ class OverlaySnapshots implements Snapshots {
   }
 
   async layersInUse(): Promise<ReadonlySet<string>> {
-    const inUse = new Set<string>();
-    for (const key of await this.list()) {
-      const record = await readFile(join(this.#root, key, 'snapshot.json'), 'utf8')
-        .then((text) => JSON.parse(text) as SnapshotRecord)
-        .catch(() => undefined);
-      for (const layer of record?.layers ?? []) inUse.add(layer);
-    }
-    return inUse;
+    return new Set((await this.#records()).flatMap(({ layers }) => layers));
+  }
+
+  async imagesInUse(): Promise<ReadonlySet<string>> {
+    return new Set((await this.#records()).map(({ imageId }) => imageId));
+  }
+
+  async #records(): Promise<SnapshotRecord[]> {
+    const records = await Promise.all((await this.list()).map((key) => readRecord(join(this.#root, key))));
+    return records.filter((one) => one !== undefined);
+  }
+
+  /**
+   * A volatile overlay leaves a mark for as long as what was written to it may not be on the disk, and the kernel does
+   * not mount it again while that is there. In the boot that wrote it, nothing is lost: the mark goes. After a crash of
+   * the machine nobody knows what is true of the changes: they go, and the root begins anew.
+   */
+  async #makeTrusted(directory: string, upper: string, work: string): Promise<void> {
+    const mark = join(work, 'work', 'incompat');
+    if (await isNew(mark)) return;
+    const record = await readRecord(directory);
+    if (record?.boot === this.#boot) return rm(mark, { recursive: true, force: true });
+    for (const path of [upper, work]) await rm(path, { recursive: true, force: true });
   }
 
   /** Makes a layer of the directories whose owner and mode the lower layers of the image say. */
@@ -188,7 +234,13 @@ class OverlaySnapshots implements Snapshots {
 
   async #record(directory: string, imageId: string, readOnly: boolean): Promise<void> {
     const image = this.#images().status(imageId);
-    const record: SnapshotRecord = { version: 1, imageId, layers: image?.layers ?? [], readOnly };
+    const record: SnapshotRecord = {
+      version: 1,
+      imageId,
+      layers: image?.layers ?? [],
+      readOnly,
+      boot: this.#boot,
+    };
     await mkdir(directory, { recursive: true, mode: 0o711 });
     const file = join(directory, 'snapshot.json');
     await writeFile(`${file}.new`, JSON.stringify(record));
@@ -196,6 +248,7 @@ class OverlaySnapshots implements Snapshots {
   }
 }
 
+<<<<<<< HEAD
 /** An id of an image as the file system of a container has it. What a user namespace has no id for belongs to nobody. */
 const hostId = (mappings: readonly IdMapping[] | undefined, id: number): number =>
   mappings ? (toHostId(mappings, id) ?? 65_534) : id;
@@ -228,6 +281,14 @@ function commonDirectory(paths: readonly string[]): string {
   let common = dirname(first);
   while (!rest.every((path) => path.startsWith(`${common}/`))) common = dirname(common);
   return common;
+=======
+async function readRecord(directory: string): Promise<SnapshotRecord | undefined> {
+  try {
+    return JSON.parse(await readFile(join(directory, 'snapshot.json'), 'utf8')) as SnapshotRecord;
+  } catch {
+    return undefined;
+  }
+>>>>>>> 58ab403 (Images: inspect, export, prune, check and registries as commands; failed pulls have the codes and words that kubelets know; roots that a crash left are begun anew)
 }
 
 async function isNew(path: string): Promise<boolean> {
