@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { digestOf, type TestImage } from './images.ts';
 
@@ -7,7 +8,16 @@ export interface RegistryFaults {
   /** Ask for a user and password. */
   basic?: { username: string; password: string };
   /** Ask for a token, which /token gives to this user, or to anybody; each is good for so many requests. */
-  bearer?: { username?: string; password?: string; requestsPerToken?: number; tokenStatus?: number };
+  bearer?: {
+    username?: string;
+    password?: string;
+    /** Tokens are given for this only. */
+    refreshToken?: string;
+    requestsPerToken?: number;
+    tokenStatus?: number;
+  };
+  /** With `bearer`: a token that is always good. */
+  fixedToken?: string;
   /** Answer with this status. */
   status?: { code: number; times?: number; path?: RegExp; retryAfter?: string };
   /** Drop the connection before any answer. */
@@ -30,6 +40,7 @@ export interface RegistryFaults {
 export interface SeenRequest {
   method: string;
   path: string;
+  query: string;
   headers: IncomingMessage['headers'];
 }
 
@@ -92,9 +103,9 @@ export class TestRegistry implements AsyncDisposable {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url!, 'http://registry');
-    this.requests.push({ method: request.method!, path: url.pathname, headers: request.headers });
+    this.requests.push({ method: request.method!, path: url.pathname, query: url.search, headers: request.headers });
     if (this.#refuse(url, response)) return;
-    if (url.pathname === '/token') return this.#token(request, response);
+    if (url.pathname === '/token') return void (await this.#token(request, response));
     const elsewhere = /^\/elsewhere\/(\d+)\/(.+)$/.exec(url.pathname);
     if (elsewhere) {
       if (request.headers.authorization) return refusal(response, 400, 'UNSUPPORTED');
@@ -142,6 +153,7 @@ export class TestRegistry implements AsyncDisposable {
       if (authorization === basicHeader(basic)) return true;
       response.setHeader('www-authenticate', 'Basic realm="test"');
     } else if (bearer) {
+      if (this.faults.fixedToken && authorization === `Bearer ${this.faults.fixedToken}`) return true;
       const left = this.#tokens.get(authorization.replace(/^Bearer /, '')) ?? 0;
       this.#tokens.set(authorization.replace(/^Bearer /, ''), left - 1);
       if (left > 0) return true;
@@ -155,10 +167,14 @@ export class TestRegistry implements AsyncDisposable {
     return false;
   }
 
-  #token(request: IncomingMessage, response: ServerResponse): void {
-    const { username, password = '', requestsPerToken = 1e9, tokenStatus } = this.faults.bearer ?? {};
+  async #token(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { username, password = '', refreshToken, requestsPerToken = 1e9, tokenStatus } = this.faults.bearer ?? {};
     if (tokenStatus) return refusal(response, tokenStatus, 'UNKNOWN');
     if (username && request.headers.authorization !== basicHeader({ username, password }))
+      return refusal(response, 401, 'UNAUTHORIZED');
+    let body = '';
+    for await (const chunk of request) body += String(chunk);
+    if (refreshToken && new URLSearchParams(body).get('refresh_token') !== refreshToken)
       return refusal(response, 401, 'UNAUTHORIZED');
     const token = `token-${this.#count++}`;
     this.#tokens.set(token, requestsPerToken);
@@ -216,9 +232,15 @@ function refusal(response: ServerResponse, status: number, code: string): void {
   response.end(JSON.stringify({ errors: [{ code, message: code.toLowerCase(), detail: null }] }));
 }
 
-/** Starts a registry on a free port of loopback. */
-export async function startRegistry(): Promise<TestRegistry> {
-  const server = createServer();
+/** Starts a registry on a free port of loopback; with TLS when it gets a certificate, and then for clients of a CA only. */
+export async function startRegistry(tls?: { cert: string; key: string; clientCa?: string }): Promise<TestRegistry> {
+  const server = tls
+    ? createSecureServer({
+        cert: tls.cert,
+        key: tls.key,
+        ...(tls.clientCa ? { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true } : {}),
+      })
+    : createServer();
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(0, '127.0.0.1', resolve);

@@ -298,7 +298,8 @@ class FileImageStore implements ImageStore {
     using deadline = new PullDeadline(clock, pullProgressTimeoutMs);
     const stop = AbortSignal.any([signal, deadline.signal]);
     const endpoints = await this.#parts.registries.endpoints(reference, auth, stop);
-    return this.#keeping([], (keep) =>
+    // Awaited here: the deadline is for all of it.
+    return await this.#keeping([], (keep) =>
       pullFromEndpoints(
         this.#kit(() => deadline.progress()),
         endpoints,

@@ -3,7 +3,8 @@ import { open } from 'node:fs/promises';
 import { finished } from 'node:stream/promises';
 import { createZstdCompress, createZstdDecompress, constants as zlibConstants } from 'node:zlib';
 import { ImageError } from './image-error.ts';
-import { fromByteString, showByteString, toByteString } from './tar-header.ts';
+import { isMarker, locate, splitPath } from './layer-tree.ts';
+import { fromByteString, showByteString } from './tar-header.ts';
 import { type TarEntry, TarReader } from './tar-reader.ts';
 
 /**
@@ -67,11 +68,12 @@ export class LayerRecorder {
 export async function* restoreArchive(recordFile: string, directory: string): AsyncIterable<Buffer> {
   const rest: Buffer[] = [];
   const source = createReadStream(recordFile).pipe(createZstdDecompress());
-  const reader = new TarReader(source, { onRest: (bytes) => rest.push(Buffer.from(bytes)), withoutContent: true });
+  const isElsewhere = (path: string) => !isMarker(path);
+  const reader = new TarReader(source, { onRest: (bytes) => rest.push(Buffer.from(bytes)), isElsewhere });
   try {
     for (let entry = await reader.next(); entry; entry = await reader.next()) {
       yield* rest.splice(0);
-      if (entry.kind === 'file') yield* readContent(directory, entry);
+      if (entry.kind === 'file' && isElsewhere(entry.path)) yield* readContent(directory, entry);
     }
     await reader.drain();
     yield* rest.splice(0);
@@ -81,8 +83,7 @@ export async function* restoreArchive(recordFile: string, directory: string): As
 }
 
 async function* readContent(directory: string, entry: TarEntry): AsyncIterable<Buffer> {
-  const name = entry.path.split('/').filter((part) => part !== '' && part !== '.');
-  const path = fromByteString(`${toByteString(directory)}/${name.join('/')}`);
+  const path = fromByteString(locate(directory, splitPath(entry.path)));
   const changed = (why: string) =>
     new ImageError('DATA_LOSS', `layer has ${showByteString(entry.path)} no longer as it was: ${why}`);
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((error: Error) => {

@@ -140,3 +140,36 @@ export function splitPath(path: string): string[] {
 export function unsafe(path: string): ImageError {
   return new ImageError('INVALID_ARGUMENT', `archive entry ${showByteString(path)} points outside of the image`);
 }
+
+/** Beginning of the names that hide what layers below have (OCI image specification, layer.md). */
+export const whiteoutPrefix = '.wh.';
+
+/** Whether a path is a mark, and nothing that a layer has. */
+export function isMarker(path: string): boolean {
+  return path.startsWith(whiteoutPrefix) || path.includes(`/${whiteoutPrefix}`);
+}
+
+/** Where a path of a layer really is: links of directories on the way are followed, inside the root only. */
+export function locate(directory: string, parts: readonly string[]): string {
+  const root = toByteString(directory);
+  const todo = parts.slice(0, -1);
+  let at = root;
+  for (let links = 0; todo.length > 0; ) {
+    const part = todo.shift()!;
+    if (part === '..') {
+      at = at === root ? at : at.slice(0, at.lastIndexOf('/'));
+      continue;
+    }
+    const next = `${at}/${part}`;
+    const real = fromByteString(next);
+    if (!lstatSync(real, { throwIfNoEntry: false })?.isSymbolicLink()) {
+      at = next;
+      continue;
+    }
+    if (++links > 255) throw unsafe(parts.join('/'));
+    const target = readlinkSync(real, 'latin1');
+    if (target.startsWith('/')) at = root;
+    todo.unshift(...target.split('/').filter((one) => one !== '' && one !== '.'));
+  }
+  return `${at}/${parts.at(-1) ?? ''}`;
+}

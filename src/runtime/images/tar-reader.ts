@@ -58,8 +58,8 @@ const times = { earliest: -(2 ** 31), latest: 15_032_385_535 };
 export interface TarReaderOptions {
   /** Gets all bytes of the archive but the content of files, in order. */
   onRest?: (bytes: Buffer) => void;
-  /** The archive is such a rest: the content of files is not in it. Default false. */
-  withoutContent?: boolean;
+  /** The archive is such a rest: the content of files with these paths is not in it. */
+  isElsewhere?: (path: string) => boolean;
 }
 
 /**
@@ -151,7 +151,7 @@ export class TarReader {
         : undefined;
     const isDirectory = kind === 'directory' || (kind === 'file' && path.endsWith('/'));
     // Without content there is the rest only: what is not on disk for it belongs to that.
-    if (this.#options.withoutContent && kind === 'file' && !isDirectory) this.#left = 0;
+    if (kind === 'file' && !isDirectory && this.#options.isElsewhere?.(path)) this.#left = 0;
     const attributes = new Map<string, Buffer>();
     for (const [key, value] of extension)
       if (key.startsWith('SCHILY.xattr.')) attributes.set(key.slice('SCHILY.xattr.'.length), value);

@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { makeSpecialFile, setExtendedAttribute } from '../../host/files/index.ts';
 import { ImageError } from './image-error.ts';
-import { LayerTree, splitPath, unsafe } from './layer-tree.ts';
+import { LayerTree, splitPath, unsafe, whiteoutPrefix } from './layer-tree.ts';
 import { fromByteString, showByteString } from './tar-header.ts';
 import { type TarEntry, TarReader } from './tar-reader.ts';
 
@@ -47,7 +47,6 @@ export interface RestSink {
   drained(): Promise<void>;
 }
 
-const whiteoutPrefix = '.wh.';
 const opaqueName = '.wh..wh..opq';
 /** What AUFS kept for itself; no part of an image. */
 const metadataPrefix = '.wh..wh.';
@@ -115,7 +114,7 @@ class Unpacker {
     this.tree.settle();
     // A later entry may have taken a directory's place, with a link even that leads out of the layer.
     for (const { path, mtime } of this.#times.reverse())
-      if (this.tree.isReal(path)) lutimesSync(fromByteString(path), mtime, mtime);
+      if (this.tree.isReal(path)) setTime(fromByteString(path), mtime);
   }
 
   async #add(entry: TarEntry, reader: TarReader): Promise<void> {
@@ -191,7 +190,7 @@ class Unpacker {
       // Changing the owner drops set-user-ID bits and capabilities: they come after it.
       fchmodSync(file, entry.mode);
       this.#setExtended(path, entry);
-      futimesSync(file, entry.mtime, entry.mtime);
+      setTime(file, entry.mtime);
     } finally {
       closeSync(file);
     }
@@ -218,7 +217,7 @@ class Unpacker {
     lchownSync(real, entry.uid, entry.gid);
     if (entry.kind !== 'symlink') chmodSync(real, entry.mode);
     this.#setExtended(path, entry);
-    if (entry.kind !== 'directory') return lutimesSync(real, entry.mtime, entry.mtime);
+    if (entry.kind !== 'directory') return setTime(real, entry.mtime);
     this.#nameBytes += path.length;
     if (this.#nameBytes > mostNameBytes) throw tooLarge('more names of directories than can be kept in mind');
     this.#times.push({ path, mtime: entry.mtime });
@@ -234,6 +233,14 @@ class Unpacker {
     this.usage.inodes++;
     this.usage.bytes += bytes;
   }
+}
+
+/** Sets the times of an open file, or of what a path names itself. Seconds since 1970. */
+function setTime(place: number | string | Buffer, seconds: number): void {
+  // A negative number would be the present to Node.
+  const time = seconds < 0 ? new Date(seconds * 1000) : seconds;
+  if (typeof place === 'number') futimesSync(place, time, time);
+  else lutimesSync(place, time, time);
 }
 
 /** Writes content into the pieces of a file that have any. */
