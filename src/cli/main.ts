@@ -7,7 +7,7 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
   down: { summary: 'stop it and take everything away that it made', load: () => import('./down.ts') },
   status: { summary: 'show components, node, pods and Services', load: () => import('./status.ts') },
   setup: { summary: 'install the Debian packages that a node needs', load: () => import('./setup.ts') },
-  image: { summary: 'pull, list, inspect, remove, import, export and check images of the node', load: () => import('./image.ts') },
+  image: { summary: 'pull, list, import, export and check images', load: () => import('./image.ts') },
   version: { summary: 'print the version', load: () => import('./version.ts') },
 };
 

@@ -1,18 +1,10 @@
-<<<<<<< HEAD
-import { closeSync, openSync } from 'node:fs';
-=======
-import { readFileSync } from 'node:fs';
->>>>>>> 58ab403 (Images: inspect, export, prune, check and registries as commands; failed pulls have the codes and words that kubelets know; roots that a crash left are begun anew)
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { chmod, chown, lstat, mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { type Clock, SerialRunner } from '../../async/index.ts';
-<<<<<<< HEAD
+import { spreadSubdirectories } from '../../host/files/index.ts';
 import { bindMount, isMountPoint, isOverlay, mountMapped, mountOverlay, unmount } from '../../host/mounts/index.ts';
 import { type IdMapping, toHostId, type UserMapping } from '../../host/namespaces/index.ts';
-=======
-import { spreadSubdirectories } from '../../host/files/index.ts';
-import { bindMount, isMountPoint, isOverlay, mountOverlay, unmount } from '../../host/mounts/index.ts';
->>>>>>> 58ab403 (Images: inspect, export, prune, check and registries as commands; failed pulls have the codes and words that kubelets know; roots that a crash left are begun anew)
 import { fromByteString, type ImageStore, toByteString } from '../images/index.ts';
 import { diskUsage } from './disk-usage.ts';
 
@@ -248,7 +240,6 @@ class OverlaySnapshots implements Snapshots {
   }
 }
 
-<<<<<<< HEAD
 /** An id of an image as the file system of a container has it. What a user namespace has no id for belongs to nobody. */
 const hostId = (mappings: readonly IdMapping[] | undefined, id: number): number =>
   mappings ? (toHostId(mappings, id) ?? 65_534) : id;
@@ -281,14 +272,14 @@ function commonDirectory(paths: readonly string[]): string {
   let common = dirname(first);
   while (!rest.every((path) => path.startsWith(`${common}/`))) common = dirname(common);
   return common;
-=======
+}
+
 async function readRecord(directory: string): Promise<SnapshotRecord | undefined> {
   try {
     return JSON.parse(await readFile(join(directory, 'snapshot.json'), 'utf8')) as SnapshotRecord;
   } catch {
     return undefined;
   }
->>>>>>> 58ab403 (Images: inspect, export, prune, check and registries as commands; failed pulls have the codes and words that kubelets know; roots that a crash left are begun anew)
 }
 
 async function isNew(path: string): Promise<boolean> {
