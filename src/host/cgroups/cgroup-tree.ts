@@ -4,6 +4,8 @@ import { type Clock, systemClock } from '../../async/index.ts';
 import { AttachWindow } from './attach-window.ts';
 import { type CgroupDetails, readDetails } from './details.ts';
 import { type CgroupLimits, limitWrites } from './limits.ts';
+import { OpenFiles } from './open-files.ts';
+import { type CgroupSample, type ReadFile, readSample } from './sample.ts';
 import { type CgroupUsage, readUsage } from './usage.ts';
 
 /** How control groups are mounted: one tree per controller, the same beside an empty v2 tree, or one v2 tree. */
@@ -17,6 +19,7 @@ export class CgroupTree {
   readonly version: CgroupVersion;
   /** Controller → directory where its tree is mounted. On v2 every controller has the same. */
   readonly mounts: ReadonlyMap<string, string>;
+  readonly #files = new OpenFiles();
   readonly #window: AttachWindow;
 
   constructor(version: CgroupVersion, mounts: ReadonlyMap<string, string>) {
@@ -81,6 +84,7 @@ export class CgroupTree {
   /** Removes a cgroup and those below it; its processes must have ended. Nothing there is no error. */
   async remove(path: string, options: { clock: Clock; timeoutMs?: number }): Promise<void> {
     if (path === '' || path === '/') throw new Error('the root cgroup cannot be removed');
+    this.#files.forget(path);
     const end = options.clock.monotonic() + (options.timeoutMs ?? 1000);
     for (const directory of this.directories(path)) {
       for (let wait = 1; ; wait = Math.min(wait * 2, 50)) {
@@ -126,6 +130,15 @@ export class CgroupTree {
     return this.exists(path)
       ? readDetails((controller) => this.directory(controller, path), this.version === 'v2')
       : undefined;
+  }
+
+  /** What is asked for often of that, read cheaply; undefined when the cgroup does not exist. */
+  sample(path: string): CgroupSample | undefined {
+    const read: ReadFile = (controller, file) => {
+      const mount = this.mounts.get(controller);
+      return mount && this.#files.read(path, file, () => `${mount}${path}/${file}`);
+    };
+    return readSample(read, this.version === 'v2');
   }
 
   /** How many processes the kernel has killed in the cgroup for want of memory. */

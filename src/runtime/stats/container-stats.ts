@@ -10,7 +10,7 @@ import {
   type PsiDataSchema,
   type PsiStatsSchema,
 } from '../../api/cri/index.ts';
-import type { CgroupUsage, Pressure } from '../../host/cgroups/index.ts';
+import type { CgroupSample, Pressure } from '../../host/cgroups/index.ts';
 import { type Link, listLinks, NetlinkSocket } from '../../host/netlink/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { toNanoseconds } from '../identifiers.ts';
@@ -68,7 +68,7 @@ function ratesOf(context: RuntimeContext): CpuRates {
 function toCpu(
   context: RuntimeContext,
   key: string,
-  usage: CgroupUsage,
+  usage: CgroupSample,
   timestamp: bigint,
 ): MessageInitShape<typeof CpuUsageSchema> {
   return {
@@ -79,7 +79,7 @@ function toCpu(
   };
 }
 
-function toMemory(usage: CgroupUsage, timestamp: bigint): MessageInitShape<typeof MemoryUsageSchema> {
+function toMemory(usage: CgroupSample, timestamp: bigint): MessageInitShape<typeof MemoryUsageSchema> {
   const { memoryLimitBytes: limit, workingSetBytes } = usage;
   return {
     timestamp,
@@ -97,7 +97,7 @@ function toMemory(usage: CgroupUsage, timestamp: bigint): MessageInitShape<typeo
 export async function containerStatsOf(context: RuntimeContext, record: ContainerRecord): Promise<ContainerStats> {
   const { bytes, inodes } = await context.rootfs.usage(record.id).catch(() => ({ bytes: 0n, inodes: 0n }));
   const timestamp = toNanoseconds(context.clock.now());
-  const usage = record.phase.name === 'running' ? context.cgroups.usage(record.cgroupPath) : undefined;
+  const usage = record.phase.name === 'running' ? context.cgroups.sample(record.cgroupPath) : undefined;
   return create(ContainerStatsSchema, {
     attributes: {
       id: record.id,
@@ -138,7 +138,7 @@ export async function sandboxStatsOf(
     .filter(({ sandboxId, phase }) => sandboxId === record.id && phase.name === 'running');
   const containers = await Promise.all(running.map((container) => containerStatsOf(context, container)));
   const timestamp = toNanoseconds(context.clock.now());
-  const usage = context.cgroups.usage(record.cgroupParent);
+  const usage = context.cgroups.sample(record.cgroupParent);
   const links = record.phase === 'ready' ? sandboxLinks(record) : [];
   const usages = links.map(
     ({ name, statistics }): MessageInitShape<typeof NetworkInterfaceUsageSchema> => ({
