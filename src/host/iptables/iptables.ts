@@ -44,17 +44,17 @@ const hints = /^:(KUBE-IPTABLES-HINT|KUBE-KUBELET-CANARY) /m;
 
 /**
  * Finds the iptables programs and the variant that the host uses: the one in which the kubelet or a network plugin has
- * left its mark, else what plain `iptables` is.
+ * left its mark, else what plain `iptables` is. With `only`, that variant, for a kernel that has nothing else.
  * @throws IptablesError NOT_FOUND
  */
-export async function findIptables(family: 4 | 6, clock: Clock): Promise<Iptables> {
+export async function findIptables(family: 4 | 6, clock: Clock, only?: IptablesVariant): Promise<Iptables> {
   const base = family === 4 ? 'iptables' : 'ip6tables';
   const found = new Map<IptablesVariant, string>();
   for (const program of [base, `${base}-nft`, `${base}-legacy`]) {
     const version = await tryRun([program, '--version'], clock);
     if (version?.status !== 0) continue;
     const variant = version.stdout.includes('nf_tables') ? 'nft' : 'legacy';
-    if (!found.has(variant)) found.set(variant, program);
+    if (!found.has(variant) && (only ?? variant) === variant) found.set(variant, program);
   }
   const [first, second] = [...found];
   if (!first) throw new IptablesError('NOT_FOUND', base, 'no such program');

@@ -7,9 +7,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, createWriteStream } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { constants as system, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parse } from 'yaml';
 import { Containerd } from '../../support/containerd.ts';
 import { criImageNames } from '../../support/cri-images.ts';
 import { CriRegistry } from '../../support/cri-registry.ts';
@@ -66,16 +67,22 @@ async function main(program: string, given: readonly string[]): Promise<number> 
   return status;
 }
 
-/** Ours, with its log in the file that CRITEST_RUNTIME_LOG names; or the control, Debian's containerd. */
+/**
+ * Ours, with its log in the file that CRITEST_RUNTIME_LOG names, and more configuration from the one that
+ * CRITEST_RUNTIME_CONFIG names; or the control, Debian's containerd.
+ */
 async function startRuntime(namespace: NetworkNamespace, registry: CriRegistry): Promise<CriRuntime | Containerd> {
   if (control) {
     const mirrors = Object.fromEntries(registry.mirrors().map((rule) => [rule.registry, rule.mirrors![0]!]));
     return Containerd.start(namespace, { podCidr: '10.98.0.0/24', pauseImage: criImageNames.pause, mirrors });
   }
+  const more = process.env['CRITEST_RUNTIME_CONFIG'];
+  const configuration = more ? (parse(await readFile(more, 'utf8')) as Record<string, unknown>) : {};
   const log = process.env['CRITEST_RUNTIME_LOG'];
   const file = log ? createWriteStream(log) : undefined;
   return CriRuntime.start(namespace, {
     mirrors: registry.mirrors(),
+    configuration,
     ...(file ? { onLog: (line: string) => void file.write(`${line}\n`) } : {}),
   });
 }

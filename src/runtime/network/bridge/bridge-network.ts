@@ -233,7 +233,7 @@ export class BridgeNetwork implements PodNetwork {
     } catch (error) {
       if (rules === 'nftables') throw error;
       log.info('the kernel has no nftables: rules of the bridge are written by iptables', { error });
-      this.#rules = new IptablesRules(name, clock);
+      this.#rules = new IptablesRules(name, clock, 'legacy');
     }
     return this.#rules;
   }

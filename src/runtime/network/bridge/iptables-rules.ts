@@ -1,5 +1,11 @@
 import type { Clock } from '../../../async/index.ts';
-import { findIptables, type Iptables, IptablesError, type IptablesTable } from '../../../host/iptables/index.ts';
+import {
+  findIptables,
+  type Iptables,
+  IptablesError,
+  type IptablesTable,
+  type IptablesVariant,
+} from '../../../host/iptables/index.ts';
 import type { BridgeRules, RuleWriter } from './bridge-rules.ts';
 import type { HostPort } from './host-ports.ts';
 
@@ -15,12 +21,15 @@ export class IptablesRules implements RuleWriter {
   readonly kind = 'iptables';
   readonly #chains: Chains;
   readonly #clock: Clock;
+  readonly #only: IptablesVariant | undefined;
   readonly #found = new Map<4 | 6, Promise<Iptables | undefined>>();
   #applied = '';
 
-  constructor(bridge: string, clock: Clock) {
+  /** `only` for a kernel in which the other variant cannot work. */
+  constructor(bridge: string, clock: Clock, only?: IptablesVariant) {
     this.#chains = { ports: `DH-PORTS-${bridge}`, masquerade: `DH-MASQ-${bridge}`, guard: `DH-GUARD-${bridge}` };
     this.#clock = clock;
+    this.#only = only;
   }
 
   async apply(rules: BridgeRules): Promise<void> {
@@ -80,7 +89,7 @@ export class IptablesRules implements RuleWriter {
   async #programs(family: 4 | 6, needed: boolean): Promise<Iptables | undefined> {
     let found = this.#found.get(family);
     if (!found) {
-      found = findIptables(family, this.#clock).catch((error: unknown) => {
+      found = findIptables(family, this.#clock, this.#only).catch((error: unknown) => {
         if (error instanceof IptablesError && error.code === 'NOT_FOUND') return undefined;
         throw error;
       });

@@ -38,12 +38,14 @@ export class NftablesRules implements RuleWriter {
   #frame = '';
   #elements = new Map<string, Map<string, SetElement>>();
 
-  /** @throws NetlinkError when the kernel has no nf_tables */
+  /** @throws NetlinkError when the kernel has no nf_tables, or none for tables of both families */
   constructor(bridge: string) {
     this.#table = { family: 'inet', name: `deckhand-${bridge}` };
     this.#socket = new NftablesSocket();
     try {
       this.#socket.generation();
+      const probe: TableName = { family: 'inet', name: `deckhand-probe-${process.pid}` };
+      this.#socket.commit(new NftablesBatch().addTable(probe).deleteTable(probe), 'try a table');
     } catch (error) {
       this.#socket.close();
       throw error;
