@@ -331,7 +331,7 @@ export const security: Topic = [
       name: 'devices of the host, with the permissions that were asked for',
       async run(cri) {
         const { existsSync } = await import('node:fs');
-        const hostPath = ['/dev/fuse', '/dev/net/tun', '/dev/loop-control', '/dev/rtc0'].find((path) =>
+        const hostPath = ['/dev/fuse', '/dev/net/tun', '/dev/loop-control', '/dev/rtc0', '/dev/kmsg'].find((path) =>
           existsSync(path),
         )!;
         assert.ok(hostPath, 'the host has no device to try with');
