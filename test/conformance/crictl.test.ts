@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 import { pollUntil } from '../../src/async/index.ts';
 import { criImageNames } from '../support/cri-images.ts';
 import { CriRegistry } from '../support/cri-registry.ts';
@@ -33,6 +33,8 @@ describe('crictl', { skip }, () => {
     await crictl.do('pull', busybox);
   });
 
+  // One that fails leaves nothing to the next.
+  afterEach(() => crictl.do('rmp', '-a', '-f'));
   after(() => stack.disposeAsync());
 
   /** Writes a configuration file and gives its path. */
@@ -270,7 +272,7 @@ describe('crictl', { skip }, () => {
           [/\[xterm\]\s/, 'exit 6\n'],
         ],
       );
-      assert.match(said, /\/dev\/pts\/0\r\n33 99\r\n\[xterm\]/);
+      assert.match(said, /\/dev\/pts\/0\r+\n33 99\r+\n\[xterm\]/);
       assert.match(said, /exit code 6/);
       assert.match((await crictl.try([...flags, container, 'no-such'])).stderr, /no-such.*executable file not found/);
     }
@@ -407,10 +409,11 @@ describe('crictl', { skip }, () => {
     await events.stop();
   });
 
-  test('checkpoint says that it needs CRIU', async () => {
+  test('checkpoint writes an archive, or says that it needs CRIU', async () => {
     const { pod, container } = await start('frozen', ['sleep', '1000']);
     const result = await crictl.try(['checkpoint', '--export', join(runtime.directory, 'checkpoint.tar'), container]);
-    if (result.status !== 0) assert.match(result.stderr, /Unimplemented.*CRIU/);
+    if (result.status === 0) assert.ok(existsSync(join(runtime.directory, 'checkpoint.tar')));
+    else assert.match(result.stderr, /Unimplemented.*criu/i);
     await remove(pod);
   });
 });
