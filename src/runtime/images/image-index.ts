@@ -103,6 +103,7 @@ export class ImageIndex {
     const file = this.#configuration(id);
     if (this.#images.has(id)) return;
     await writeFile(`${file}.new`, bytes, { mode: 0o600 });
+    await faultPoint('pull-image:configuration-written');
     await rename(`${file}.new`, file);
   }
 

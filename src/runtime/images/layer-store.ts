@@ -136,6 +136,8 @@ export class LayerStore {
   /** Removes the layers that are not wanted, asking for each at the moment when it goes; gives what became free. */
   async collect(wanted: (diffId: string) => boolean): Promise<LayerUsage & { layers: number }> {
     const freed = { layers: 0, bytes: 0, inodes: 0 };
+    // What could not be removed to its end the last time.
+    for (const name of await this.strays()) if (name.startsWith('.')) await this.#remove(join(this.#root, name), 0);
     for (const [diffId, { bytes, inodes }] of [...this.#layers]) {
       if (wanted(diffId)) continue;
       const gone = join(this.#root, `.gone-${randomBytes(6).toString('hex')}`);
@@ -144,6 +146,7 @@ export class LayerStore {
       this.#layers.delete(diffId);
       await faultPoint('collect-layers:renamed');
       await this.#remove(gone, inodes);
+      await faultPoint('collect-layers:removed');
       freed.layers++;
       freed.bytes += bytes;
       freed.inodes += inodes;
@@ -171,6 +174,7 @@ export class LayerStore {
       await mkdir(join(made, 'fs'), { recursive: true });
       // Whatever the umask: this is the root directory of containers.
       await chmod(join(made, 'fs'), 0o755);
+      await faultPoint('pull-image:begun');
       const input = { directory: made, diffId, packing, limits: this.#limits };
       const layer =
         size <= smallLayer
@@ -179,6 +183,7 @@ export class LayerStore {
       await faultPoint('pull-image:unpacked');
       const record: LayerRecord = { version: 2, diffId, ...layer };
       await writeFile(join(made, 'layer.json'), JSON.stringify(record));
+      await faultPoint('pull-image:layer-written');
       await rename(made, join(this.#root, directoryName(diffId)));
       this.#layers.set(diffId, record);
       await faultPoint('pull-image:layer');
