@@ -81,6 +81,28 @@ test('attach with lasting input: clients come and go, two at once', async () => 
   await runtime.remove(cat);
 });
 
+test('forty clients at once hear the same', async () => {
+  const cat = await runtime.run(['cat'], { stdin: true });
+  const clients = await Promise.all(Array.from({ length: 40 }, () => attach(cat, { stdin: true })));
+  const heard = clients.map(hear);
+  const all = (text: string) =>
+    pollUntil(`all to hear ${text}`, () => heard.every((one) => one.text.includes(text)), { timeoutMs });
+  await pollUntil(
+    'the first to hear',
+    () => {
+      clients[0]!.stdin!.write('again\n');
+      return heard.every(({ text }) => text.includes('again'));
+    },
+    { timeoutMs, intervalMs: 20 },
+  );
+  clients[39]!.stdin!.write('last\n');
+  await all('last\n');
+  const before = runtime.descriptors().length;
+  for (const client of clients) client.close();
+  await pollUntil('the connections to go', () => runtime.descriptors().length <= before - 80, { timeoutMs });
+  await runtime.remove(cat);
+});
+
 test('megabytes of input arrive whole', async () => {
   const sum = await runtime.run(['wc', '-c'], { stdin: true, stdinOnce: true });
   const client = await attach(sum, { stdin: true });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
@@ -216,7 +216,8 @@ test('a command ends with its client, and takes its children along, whatever the
 
 /** What the runtime keeps of commands: files beside the container, groups in its cgroup. */
 function execFiles({ containerId, podSandboxId }: TestContainer): string[] {
-  const cgroup = join('/sys/fs/cgroup/pids', runtime.cgroupParent, podSandboxId, containerId);
+  const tree = existsSync('/sys/fs/cgroup/pids') ? '/sys/fs/cgroup/pids' : '/sys/fs/cgroup';
+  const cgroup = join(tree, runtime.cgroupParent, podSandboxId, containerId);
   const names = [join(runtime.base, 'state/containers', containerId), cgroup].flatMap((path) => readdirSync(path));
   return names.filter((name) => name.startsWith('exec-'));
 }
@@ -230,7 +231,7 @@ test('what a command leaves running goes on as part of the container; nothing el
   assert.equal(processesWith('sleep 77010').length, 1);
   await pollUntil('the files to go', () => execFiles(main).length === 0, { timeoutMs });
   const [pid] = processesWith('sleep 77010');
-  assert.match(readFileSync(`/proc/${pid}/cgroup`, 'utf8'), new RegExp(`pids:.*${main.containerId}$`, 'm'));
+  assert.match(readFileSync(`/proc/${pid}/cgroup`, 'utf8'), new RegExp(`(pids|^0:):.*${main.containerId}$`, 'm'));
   process.kill(pid!, 'SIGKILL');
 });
 

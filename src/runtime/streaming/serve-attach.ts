@@ -18,8 +18,13 @@ const [outputPacket, errorPacket] = [2, 3];
 /** conmon takes packets up to this size. */
 const largestInput = 32_768;
 
-/** Output that may wait for one client, bytes. */
-const largestBacklog = 8 << 20;
+/** Output that may wait for one client, and for all together, bytes. */
+const largestBacklog = { client: 8 << 20, all: 64 << 20 };
+
+/** Clients that are attached now, to any container. */
+let clients = 0;
+
+const backlogLimit = (): number => Math.min(largestBacklog.client, largestBacklog.all / clients);
 
 /**
  * Connects the client with the first process of a container, through its monitor; ends when either side goes. The
@@ -39,9 +44,10 @@ export async function serveAttach(
   if (!remote) return;
   try {
     const record = context.store.containers.get(request.containerId);
-    const monitor =
-      takeKept(record.id) ?? connectPacketSocket(join(context.paths.bundle(record.id), conmonFiles.attach));
-    await attach(context, record, remote, monitor);
+    const path = join(context.paths.bundle(record.id), conmonFiles.attach);
+    const monitor = takeKept(record.id) ?? (await connectPacketSocket(path, { clock: context.clock }));
+    clients++;
+    await attach(context, record, remote, monitor).finally(() => clients--);
   } catch (cause) {
     await remote.exit({ error: `failed to attach to container "${request.containerId}": ${messageOf(cause)}` });
   }
@@ -68,7 +74,7 @@ async function attach(
     const target = packet[0] === outputPacket ? remote.stdout : packet[0] === errorPacket ? remote.stderr : undefined;
     if (!target || target.writableEnded) return;
     target.write(packet.subarray(1));
-    if (target.writableLength > largestBacklog) over.resolve('slow');
+    if (target.writableLength > backlogLimit()) over.resolve('slow');
   };
   const onClose = (): void => over.resolve('ended');
   monitor.on('data', onPacket);
@@ -84,7 +90,7 @@ async function attach(
   else monitor.destroy();
   if (reason === 'slow') {
     context.log.warn('a client of attach did not take the output and was dropped', { id });
-    const error = `the client does not take the container's output: more than ${largestBacklog} bytes wait`;
+    const error = `the client does not take the container's output: too much of it waits`;
     await remote.exit({ error }, { discard: true });
   } else await remote.exit({ code: 0 });
 }
