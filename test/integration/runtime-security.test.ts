@@ -6,6 +6,7 @@ import {
   type LinuxContainerSecurityContext,
   NamespaceMode,
   SecurityProfile_ProfileType as ProfileType,
+  Signal,
   SupplementalGroupsPolicy,
 } from '../../src/api/cri/index.ts';
 import { programEntries } from '../support/images.ts';
@@ -24,6 +25,7 @@ before(async () => {
       { path: 'etc/passwd', content: passwd },
       { path: 'etc/group', content: group },
     ],
+    imageConfig: { Volumes: { '/data/': {}, '/tmp': {} }, StopSignal: '10' },
   });
   plain = await fixture.pod();
   privilegedPod = await fixture.pod({
@@ -181,6 +183,15 @@ test('no new privileges, read-only root, masked and read-only paths', async () =
   assert.match(seen, /rw/);
   assert.match(await says({}, 'mount | grep " /dev/shm "'), /rw,nosuid,nodev,noexec/);
   await refused({ privileged: true }, /no privileged container allowed in sandbox/);
+});
+
+test('volumes that the image declares are there, and can be written to under a read-only root', async () => {
+  const script = 'touch /data/x /tmp/x && echo wrote; touch /x; ls -d /data';
+  assert.equal(await says({}, script), 'wrote\n/data');
+  assert.match(await says({ readonlyRootfs: true }, script), /^wrote\ntouch: \/x: Read-only/);
+  const { containerId } = await fixture.runToEnd(plain, 'cat /etc/hosts >/data/hosts');
+  assert.equal((await fixture.status(containerId)).stopSignal, Signal.SIGUSR1);
+  assert.match(await says({}, 'cat /etc/hosts'), /^127\.0\.0\.1\s+localhost/);
 });
 
 test('AppArmor and SELinux are refused by name where the kernel has none', async (t) => {

@@ -1,6 +1,6 @@
 import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type ContainerConfig, ContainerEventType, NamespaceMode, Signal } from '../../api/cri/index.ts';
+import { type ContainerConfig, ContainerEventType, NamespaceMode } from '../../api/cri/index.ts';
 import { faultPoint, UndoStack } from '../../async/index.ts';
 import { toHostId } from '../../host/namespaces/index.ts';
 import { stage } from '../calls/index.ts';
@@ -21,9 +21,11 @@ import { mountImageVolumes } from './image-volumes.ts';
 import { mountMappedVolumes, unmountMappedVolumes } from './mapped-volumes.ts';
 import { clampOomScoreAdj } from './oom-score.ts';
 import { publishContainer } from './publish.ts';
+import type { OciSpec } from './spec/oci-spec.ts';
 import { resolveUser } from './spec/process-user.ts';
 import { resolveInRoot } from './spec/root-path.ts';
 import { buildSpec, logPathOf } from './spec/spec.ts';
+import { stopSignalOf } from './stop-signal.ts';
 
 /** Prepares a container: root file system and OCI configuration. Nothing runs yet. Gives its id. */
 export async function createContainer(
@@ -149,8 +151,22 @@ async function writeBundle(inputs: {
     }),
     mkdir(context.paths.bundle(record.id), { recursive: true, mode: 0o711 }),
   ]);
-  await makeWorkingDirectory(rootfs, spec.process.cwd, sandbox, config);
+  const isReadOnly = spec.root.readonly;
+  await makeDirectories(rootfs, [...(isReadOnly ? [] : [spec.process.cwd]), ...imageConfig.volumes], sandbox);
+  if (isReadOnly) await addOwnVolumes(spec, rootfs, imageConfig.volumes);
   await writeFile(join(context.paths.bundle(record.id), 'config.json'), JSON.stringify(spec));
+}
+
+/**
+ * Volumes that the image itself declares can be written to even where the root cannot. They are part of the container and
+ * go with it, so they are the same directories once more, without the read-only of the root.
+ */
+async function addOwnVolumes(spec: OciSpec, rootfs: string, volumes: readonly string[]): Promise<void> {
+  for (const destination of volumes) {
+    if (destination === '/' || spec.mounts.some((mount) => mount.destination === destination)) continue;
+    const source = await resolveInRoot(rootfs, destination);
+    spec.mounts.push({ destination, type: 'bind', source, options: ['bind', 'rprivate', 'rw'] });
+  }
 }
 
 /** The container whose PID namespace another one is to join. It must be in the same sandbox. */
@@ -164,29 +180,17 @@ function targetOf(context: RuntimeContext, sandbox: SandboxRecord, config: Conta
 }
 
 /**
- * Makes the working directory, as root of the container like every runtime. An existing one, and what is in the way of
- * one, is left to the OCI runtime.
+ * Makes the working directory and the places of the image's own volumes, as root of the container like every runtime.
+ * What is there, and what is in the way, is left to the OCI runtime.
  */
-async function makeWorkingDirectory(
-  rootfs: string,
-  directory: string,
-  sandbox: SandboxRecord,
-  config: ContainerConfig,
-): Promise<void> {
-  if (directory === '/' || config.linux?.securityContext?.readonlyRootfs) return;
-  const path = await resolveInRoot(rootfs, directory);
-  const first = await mkdir(path, { recursive: true }).catch(() => undefined);
+async function makeDirectories(rootfs: string, directories: readonly string[], sandbox: SandboxRecord): Promise<void> {
   const { userMapping } = sandbox;
-  if (!first || !userMapping) return;
-  const [uid, gid] = [toHostId(userMapping.uids, 0) ?? 0, toHostId(userMapping.gids, 0) ?? 0];
-  for (let made = path; made.length >= first.length; made = dirname(made)) await chown(made, uid, gid);
-}
-
-/** The signal that asks the container to end: the CRI's, else the image's, else TERM. */
-function stopSignalOf(config: ContainerConfig, image: ImageConfig): string {
-  if (config.stopSignal !== Signal.RUNTIME_DEFAULT)
-    return (Signal[config.stopSignal] ?? 'SIGTERM').replace('PLUS', '+').replace('MINUS', '-');
-  const text = image.stopSignal.toUpperCase();
-  if (text === '') return 'SIGTERM';
-  return /^\d+$/.test(text) || text.startsWith('SIG') ? text : `SIG${text}`;
+  for (const directory of directories) {
+    if (directory === '/') continue;
+    const path = await resolveInRoot(rootfs, directory);
+    const first = await mkdir(path, { recursive: true }).catch(() => undefined);
+    if (!first || !userMapping) continue;
+    const [uid, gid] = [toHostId(userMapping.uids, 0) ?? 0, toHostId(userMapping.gids, 0) ?? 0];
+    for (let made = path; made.length >= first.length; made = dirname(made)) await chown(made, uid, gid);
+  }
 }

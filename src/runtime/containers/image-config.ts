@@ -6,4 +6,6 @@ export interface ImageConfig {
   user: string;
   workingDir: string;
   stopSignal: string;
+  /** Paths that the image declares as volumes. */
+  volumes: string[];
 }

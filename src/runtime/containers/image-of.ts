@@ -1,3 +1,4 @@
+import { normalize } from 'node:path';
 import type { ContainerConfig } from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { invalid, notFound } from '../errors.ts';
@@ -23,6 +24,7 @@ export function imageOf(
       user: found?.User ?? '',
       workingDir: found?.WorkingDir ?? '',
       stopSignal: found?.StopSignal ?? '',
+      volumes: Object.keys(found?.Volumes ?? {}).map((path) => normalize(`/${path}`).replace(/(?<=.)\/$/, '')),
     },
   };
 }

@@ -5,6 +5,7 @@ import type { RuntimeContext } from '../context.ts';
 import { RuntimeError } from '../errors.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import { noteExit, takeLostExit, waitForExit } from './exited.ts';
+import { signalNumber } from './stop-signal.ts';
 
 /** How long a killed container may take to be reported dead, milliseconds. */
 const killGraceMs = 10_000;
@@ -47,14 +48,4 @@ export async function stopContainer(
 
 function sendSignal(process: ProcessIdentity, name: string): void {
   signalProcess(process, signalNumber(name) ?? name);
-}
-
-/** Real-time signals have no names in Node: `SIGRTMIN+3`, `SIGRTMAX-14`, and plain numbers. */
-function signalNumber(name: string): number | undefined {
-  if (/^\d+$/.test(name)) return Number(name);
-  const match = /^SIGRT(MIN|MAX)(?:([+-])(\d+))?$/.exec(name);
-  if (!match) return undefined;
-  const [rtMinimum, rtMaximum] = [34, 64];
-  const offset = Number(match[3] ?? 0) * (match[2] === '-' ? -1 : 1);
-  return (match[1] === 'MIN' ? rtMinimum : rtMaximum) + offset;
 }

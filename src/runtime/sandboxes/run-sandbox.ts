@@ -11,7 +11,7 @@ import { networkRequest } from './network-request.ts';
 import { publishSandbox } from './publish.ts';
 import { releaseSandbox } from './release-sandbox.ts';
 import { makeSandboxCgroup } from './sandbox-cgroup.ts';
-import { writeSandboxFiles } from './sandbox-files.ts';
+import { addOwnHosts, writeSandboxFiles } from './sandbox-files.ts';
 import { userMappingOf } from './user-mapping.ts';
 
 /** Makes a sandbox: namespaces, files, cgroup, network. What fails half-way is undone. Gives its id. */
@@ -66,6 +66,7 @@ async function createSandbox(context: RuntimeContext, config: PodSandboxConfig, 
     await network.catch(() => {});
   }
   await network;
+  await addOwnHosts(directory, record);
   await faultPoint('run-sandbox:network');
   record.phase = 'ready';
   await stage('write the record', () => context.store.sandboxes.put(record));

@@ -1,10 +1,11 @@
-import { chown, mkdir, writeFile } from 'node:fs/promises';
+import { appendFile, chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { DNSConfig } from '../../api/cri/index.ts';
 import { toHostId } from '../../host/namespaces/index.ts';
 import { calls } from '../../host/system-calls/index.ts';
 import type { SandboxMounts } from '../containers/spec/mounts.ts';
+import { unlessMissing } from '../errors.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
 import { hostResolvConf } from './host-resolv-conf.ts';
 
@@ -15,6 +16,7 @@ export function sandboxMounts(directory: string, record: SandboxRecord): Sandbox
   return {
     resolvConf: join(directory, 'resolv.conf'),
     hostname: join(directory, 'hostname'),
+    hosts: join(directory, 'hosts'),
     // With the host's IPC namespace comes the host's shared memory.
     shm: record.namespaces.ipc ? join(directory, 'shm') : '/dev/shm',
   };
@@ -31,13 +33,30 @@ export async function writeSandboxFiles(directory: string, record: SandboxRecord
   await Promise.all([
     writeFile(files.resolvConf, resolvConf),
     writeFile(files.hostname, `${record.config.hostname || hostname()}\n`),
+    writeFile(files.hosts, await hostsFile(record)),
   ]);
   const { userMapping } = record;
   const [uid, gid] = userMapping ? [toHostId(userMapping.uids, 0) ?? 0, toHostId(userMapping.gids, 0) ?? 0] : [0, 0];
-  if (userMapping) await Promise.all([files.resolvConf, files.hostname].map((path) => chown(path, uid, gid)));
+  if (userMapping)
+    await Promise.all([files.resolvConf, files.hostname, files.hosts].map((path) => chown(path, uid, gid)));
   const [nosuid, nodev, noexec] = [2, 4, 8];
   if (record.namespaces.ipc)
     calls.mount('shm', files.shm, 'tmpfs', nosuid | nodev | noexec, `mode=1777,size=${shmBytes},uid=${uid},gid=${gid}`);
+}
+
+const loopbackHosts = '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n';
+
+/** The names that containers know without asking: the host's in its network, else their own. */
+async function hostsFile(record: SandboxRecord): Promise<string> {
+  if (record.namespaces.network) return loopbackHosts;
+  return (await unlessMissing(readFile('/etc/hosts', 'utf8'))) ?? loopbackHosts;
+}
+
+/** Tells the addresses that the sandbox got under its name. */
+export async function addOwnHosts(directory: string, record: SandboxRecord): Promise<void> {
+  const { hostname } = record.config;
+  const lines = (record.network?.ips ?? []).map((ip) => `${ip}\t${hostname}\n`);
+  if (hostname && lines.length > 0) await appendFile(join(directory, 'hosts'), lines.join(''));
 }
 
 /** Takes the mount away; the files go with their directory. */

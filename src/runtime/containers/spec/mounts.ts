@@ -7,7 +7,7 @@ import type { OciMount } from './oci-spec.ts';
 export interface SandboxMounts {
   resolvConf: string;
   hostname: string;
-  hosts?: string;
+  hosts: string;
   shm: string;
 }
 
@@ -88,7 +88,7 @@ export async function resolveMounts(options: {
   const own: OciMount[] = [
     file('/etc/hostname', options.sandbox.hostname),
     file('/etc/resolv.conf', options.sandbox.resolvConf),
-    ...(options.sandbox.hosts ? [file('/etc/hosts', options.sandbox.hosts)] : []),
+    file('/etc/hosts', options.sandbox.hosts),
     {
       destination: '/dev/shm',
       type: 'bind',

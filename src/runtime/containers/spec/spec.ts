@@ -136,7 +136,8 @@ function namespaces({ sandbox, config, target, ground }: SpecInputs): OciSpec['l
       throw notInState(`the target container "${target?.id}" of the PID namespace is not running`);
     list.push({ type: 'pid', path: `/proc/${target.phase.process.pid}/ns/${namespaceFiles.pid}` });
   }
-  if (ground.resources.unified) list.push({ type: 'cgroup' });
+  // A privileged container may look after the cgroups of the whole node.
+  if (ground.resources.unified && !config.linux?.securityContext?.privileged) list.push({ type: 'cgroup' });
   return list;
 }
 
