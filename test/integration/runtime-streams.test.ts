@@ -137,10 +137,11 @@ test('a command has all of the container: user, environment, directory, capabili
 });
 
 test('a terminal: its kind, its size now and later, and nothing echoed twice', async () => {
-  const shell = await exec(['sh', '-c', 'echo $TERM; stty size; read line; stty size; echo "got $line"'], {
-    stdin: true,
-    tty: true,
-  });
+  // On a busy machine the first size may come after the command has begun.
+  const waitFor = (size: string) =>
+    `until [ "$(stty size 2>/dev/null)" = "${size}" ]; do sleep 0.01; done; echo ${size};`;
+  const script = `echo $TERM; ${waitFor('31 101')} read line; ${waitFor('22 55')} echo "got $line"`;
+  const shell = await exec(['sh', '-c', script], { stdin: true, tty: true });
   shell.resize({ width: 101, height: 31 });
   let output = '';
   shell.stdout!.on('data', (part: Buffer) => {

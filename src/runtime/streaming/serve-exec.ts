@@ -17,7 +17,7 @@ import { streamTimeouts } from './stream-timeouts.ts';
 import type { Connection } from './streaming-server.ts';
 
 /** How long the first size of a terminal is waited for, milliseconds. */
-const firstSizeMs = 30;
+const firstSizeMs = 100;
 
 /**
  * Runs a command in a container with its input and output at the client. It ends, with all that it has started, when the
