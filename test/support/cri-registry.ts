@@ -22,7 +22,8 @@ export class CriRegistry implements AsyncDisposable {
     // From here: the namespace has no way out.
     for (const name of criImagePackages) await unpackedPackage(name);
     const argv = [...namespace.enter(), process.execPath, join(import.meta.dirname, 'cri-registry-process.ts')];
-    const child = spawn(argv[0]!, argv.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] });
+    // In a process group of its own: the keys that end a test at a terminal are not for it. It ends with its input.
+    const child = spawn(argv[0]!, argv.slice(1), { stdio: ['pipe', 'pipe', 'inherit'], detached: true });
     const { value } = await createInterface({ input: child.stdout! })[Symbol.asyncIterator]().next();
     if (!value) throw new Error('the registry did not start: see its message above');
     return new CriRegistry(value as string, child);
@@ -34,7 +35,7 @@ export class CriRegistry implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null) return;
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const closed = once(this.#child, 'close');
     this.#child.stdin!.end();
     await closed;

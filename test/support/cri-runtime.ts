@@ -27,11 +27,13 @@ export class CriRuntime implements AsyncDisposable {
   readonly directory: string;
   /** `unix:///…` */
   readonly endpoint: string;
+  readonly #argv: readonly string[];
   readonly #child: ChildProcess;
 
-  private constructor(directory: string, child: ChildProcess) {
+  private constructor(directory: string, argv: readonly string[], child: ChildProcess) {
     this.directory = directory;
     this.endpoint = `unix://${join(directory, 'runtime.sock')}`;
+    this.#argv = argv;
     this.#child = child;
   }
 
@@ -51,14 +53,14 @@ export class CriRuntime implements AsyncDisposable {
     // One level down: the administration socket lies beside the root.
     argv.push('--root', join(directory, 'data/root'), '--state', join(directory, 'state'));
     argv.push('--pod-cidr', options.podCidr ?? '10.98.0.0/24');
-    const child = spawn(argv[0]!, argv.slice(1), { stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = launch(argv);
     const said: string[] = [];
-    createInterface({ input: child.stderr }).on('line', (line) => {
+    createInterface({ input: child.stderr! }).on('line', (line) => {
       if (options.onLog) options.onLog(line);
       else if (said.push(line) > 20) said.shift();
     });
-    const runtime = new CriRuntime(directory, child);
-    const ready = once(createInterface({ input: child.stdout }), 'line').then(() => 'ready');
+    const runtime = new CriRuntime(directory, argv, child);
+    const ready = once(createInterface({ input: child.stdout! }), 'line').then(() => 'ready');
     const ended = once(child, 'close').then(() => 'ended');
     if ((await Promise.race([ready, ended])) === 'ended') {
       await rm(directory, { recursive: true, force: true });
@@ -73,11 +75,19 @@ export class CriRuntime implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      const closed = once(this.#child, 'close');
-      this.#child.stdin!.write('stop remove\n');
-      await closed;
-    }
+    // One that was killed or has crashed is started once more, to take away what it made.
+    const ended = this.#child.exitCode !== null || this.#child.signalCode !== null;
+    const child = ended ? launch(this.#argv) : this.#child;
+    const closed = once(child, 'close');
+    for (const stream of [child.stdout!, child.stderr!]) stream.resume();
+    child.stdin!.on('error', () => {});
+    child.stdin!.write('stop remove\n');
+    await closed;
     await rm(this.directory, { recursive: true, force: true });
   }
+}
+
+/** In a process group of its own: the keys that end a test at a terminal must not end it before it has cleaned up. */
+function launch(argv: readonly string[]): ChildProcess {
+  return spawn(argv[0]!, argv.slice(1), { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
 }
