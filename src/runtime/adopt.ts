@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { faultPoint } from '../async/index.ts';
 import { isRunning } from '../host/exec/index.ts';
-import { namespaceFiles, unpinNamespace } from '../host/namespaces/index.ts';
+import { isPinned, namespaceFiles, unpinNamespace } from '../host/namespaces/index.ts';
 import { conmonFiles } from './containers/conmon.ts';
 import { endAbandonedExecs } from './containers/exec.ts';
 import { noteExit, takeLostExit } from './containers/exited.ts';
@@ -17,35 +17,55 @@ import { releaseSandbox } from './sandboxes/release-sandbox.ts';
 import { unmountSandboxFiles } from './sandboxes/sandbox-files.ts';
 import type { ContainerRecord } from './store/container-record.ts';
 import { removeTree } from './store/json-file.ts';
+import type { SandboxRecord } from './store/sandbox-record.ts';
 
 /**
  * Makes what is on the machine and what the records say agree, after any kind of end of the last run:
  * half-made sandboxes are undone, running containers are adopted, ends that nobody saw are taken down, and what no
- * record names is removed.
+ * record names is removed. What cannot be put in order is told and left to the calls that stop and remove it: it must
+ * not keep the rest from being served.
  */
 export async function adopt(context: RuntimeContext): Promise<void> {
   const rebooted = await noteBoot(context);
   await faultPoint('adopt:boot');
   const { sandboxes, containers } = context.store;
-  for (const container of containers.list()) await adoptContainer(context, container, rebooted);
+  const each = <T extends { id: string }>(kind: string, records: T[], adoptOne: (record: T) => Promise<void>) =>
+    Promise.all(
+      records.map((record) =>
+        adoptOne(record).catch((error: unknown) =>
+          context.log.error(`a ${kind} of the last run cannot be put in order`, { id: record.id, error }),
+        ),
+      ),
+    );
+  await each('container', containers.list(), (container) => adoptContainer(context, container, rebooted));
   await faultPoint('adopt:containers');
-  for (const sandbox of sandboxes.list()) {
-    if (sandbox.phase === 'creating') {
-      await releaseSandbox(context, sandbox);
-      await faultPoint('adopt:undone');
-      await sandboxes.delete(sandbox.id);
-    } else if (rebooted && sandbox.phase === 'ready') {
-      await sandboxes.update(sandbox.id, { phase: 'notReady', namespaces: {}, holder: undefined, network: undefined });
-    } else if (sandbox.holder && sandbox.phase === 'ready' && !isRunning(sandbox.holder)) {
-      await sandboxes.update(sandbox.id, { phase: 'notReady' });
-    }
-  }
+  await each('sandbox', sandboxes.list(), (sandbox) => adoptSandbox(context, sandbox, rebooted));
   await faultPoint('adopt:sandboxes');
   await removeUnknown(context);
   await faultPoint('adopt:unknown');
-  const attached = sandboxes.list().filter(({ phase, network }) => phase === 'ready' && network);
+  // Plugins are told of a sandbox that has ended when it is removed; the bridge has nothing of it to keep.
+  const attached = sandboxes
+    .list()
+    .filter(({ phase, network }) => network && (phase === 'ready' || network.kind === 'cni'));
   await context.network.collect(attached.map(networkRequest));
   await faultPoint('adopt:network');
+}
+
+async function adoptSandbox(context: RuntimeContext, sandbox: SandboxRecord, rebooted: boolean): Promise<void> {
+  const { sandboxes } = context.store;
+  if (sandbox.phase === 'creating') {
+    await releaseSandbox(context, sandbox);
+    await faultPoint('adopt:undone');
+    return sandboxes.delete(sandbox.id);
+  }
+  if (sandbox.phase === 'notReady' || (!rebooted && isWhole(sandbox))) return;
+  // Its attachment stays noted: a plugin has given it an address that must be given back.
+  await sandboxes.update(sandbox.id, { phase: 'notReady', namespaces: {}, holder: undefined });
+}
+
+/** Whether a sandbox has all that it had: a call that stops it may have been cut off in the middle. */
+function isWhole({ namespaces, holder }: SandboxRecord): boolean {
+  return Object.values(namespaces).every(isPinned) && (!holder || isRunning(holder));
 }
 
 /** Whether the machine was started anew since the last run: then nothing of the state directory is true any more. */
@@ -94,6 +114,10 @@ async function adoptContainer(context: RuntimeContext, record: ContainerRecord, 
   if (rebooted && record.phase.name === 'created') {
     await releaseContainer(context, record);
     await containers.delete(record.id);
+  } else if (record.phase.name === 'exited' && context.cgroups.exists(record.cgroupPath)) {
+    // Its end was written down, and the last run ended before it had cleared up.
+    await clearTask(context, record);
+    await context.forgetExit(record.id);
   }
 }
 

@@ -98,7 +98,7 @@ class RunningRuntime {
       directory: paths.exits,
       clock,
       log: this.#log,
-      onExit: ({ id }) => void noteExit(context, id).catch((error: unknown) => this.#failed('exit', error)),
+      onExit: ({ id }) => noteExit(context, id),
       onSweep: () => void noteLostExits(context).catch((error: unknown) => this.#failed('look for lost exits', error)),
     });
     this.#exits = exits;

@@ -3,6 +3,7 @@ export {
   configureNamespaces,
   createSandboxNamespaces,
   inNetworkNamespace,
+  isPinned,
   namespaceFiles,
   pinNamespace,
   type SandboxNamespacesOptions,

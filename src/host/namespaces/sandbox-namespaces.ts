@@ -1,4 +1,4 @@
-import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { calls } from '../system-calls/index.ts';
 
@@ -61,6 +61,16 @@ export function pinNamespace(source: string, path: string): void {
   if (!existsSync(path)) writeFileSync(path, '');
   const msBind = 4096;
   calls.mount(source, path, null, msBind, null);
+}
+
+/** Whether a path keeps a namespace. */
+export function isPinned(path: string): boolean {
+  const namespaceFileSystem = 0x6e736673;
+  try {
+    return statfsSync(path).type === namespaceFileSystem;
+  } catch {
+    return false;
+  }
 }
 
 /** Lets go of a kept namespace; it ends with its last process. Nothing there is no error. */

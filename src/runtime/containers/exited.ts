@@ -6,7 +6,7 @@ import { isRunning } from '../../host/exec/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { unlessMissing } from '../errors.ts';
 import { toNanoseconds } from '../identifiers.ts';
-import type { ContainerRecord } from '../store/container-record.ts';
+import type { ContainerPhase, ContainerRecord } from '../store/container-record.ts';
 import { conmonFiles } from './conmon.ts';
 import type { ContainerExit } from './exits.ts';
 import { publishContainer } from './publish.ts';
@@ -60,17 +60,14 @@ async function setExited(
       (await unlessMissing(stat(join(context.paths.bundle(record.id), conmonFiles.oom)))) !== undefined);
   const exitCode = exit.exitCode < 0 ? 255 : exit.exitCode;
   await faultPoint('note-exit:read');
-  await context.store.containers.update(record.id, {
-    phase: {
-      name: 'exited',
-      startedAtNs: record.phase.startedAtNs,
-      finishedAtNs: String(toNanoseconds(exit.finishedAtMs)),
-      exitCode,
-      reason: reason ?? (oom ? 'OOMKilled' : exitCode === 0 ? 'Completed' : 'Error'),
-      message: '',
-    },
+  const recorded = await recordExit(context, record, {
+    name: 'exited',
+    startedAtNs: record.phase.startedAtNs,
+    finishedAtNs: String(toNanoseconds(exit.finishedAtMs)),
+    exitCode,
+    reason: reason ?? (oom ? 'OOMKilled' : exitCode === 0 ? 'Completed' : 'Error'),
+    message: '',
   });
-  await faultPoint('note-exit:recorded');
   for (const wake of context.exitWaiters.get(record.id) ?? []) wake();
   context.exitWaiters.delete(record.id);
   publishContainer(context, record, ContainerEventType.CONTAINER_STOPPED_EVENT);
@@ -78,7 +75,19 @@ async function setExited(
     context.log.warn('what was left of a container could not be removed', { id: record.id, error }),
   );
   await faultPoint('note-exit:cleared');
-  await context.forgetExit(record.id);
+  if (recorded) await context.forgetExit(record.id);
+}
+
+/** Gives whether the end is on disk now. If not (it is full), memory knows it, and the exit file is kept to say it again. */
+async function recordExit(context: RuntimeContext, record: ContainerRecord, phase: ContainerPhase): Promise<boolean> {
+  try {
+    await context.store.containers.update(record.id, { phase });
+    await faultPoint('note-exit:recorded');
+    return true;
+  } catch (error) {
+    context.log.error('the end of a container cannot be written down', { id: record.id, error });
+    return false;
+  }
 }
 
 /** Resolves with true when the container has ended, or with false after the time. */

@@ -12,6 +12,8 @@ export interface ContainerExit {
 }
 
 const sweepMs = 5000;
+/** When to look again at an exit that could not be taken down, milliseconds. */
+const retryMs = 500;
 
 /**
  * Tells of exit files as conmon writes them, and of those that are there already. A file is told until forget() removes
@@ -21,7 +23,7 @@ export class ExitWatcher {
   readonly #directory: string;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #onExit: (exit: ContainerExit) => void;
+  readonly #onExit: (exit: ContainerExit) => Promise<void>;
   readonly #onSweep: () => void;
   readonly #stop = new AbortController();
   #timer: Timer | undefined;
@@ -30,7 +32,8 @@ export class ExitWatcher {
     directory: string;
     clock: Clock;
     log: Logger;
-    onExit: (exit: ContainerExit) => void;
+    /** Takes the exit down; when it fails it is told again soon. */
+    onExit: (exit: ContainerExit) => Promise<void>;
     /** Called at every slow look, for what leaves no exit file. */
     onSweep: () => void;
   }) {
@@ -84,7 +87,11 @@ export class ExitWatcher {
   async #look(name: string): Promise<void> {
     if (!/^[0-9a-f]{64}$/.test(name)) return;
     const exit = await this.read(name);
-    if (exit) this.#onExit(exit);
+    if (!exit) return;
+    this.#onExit(exit).catch((error: unknown) => {
+      this.#log.error('the end of a container could not be taken down, trying again', { id: name, error });
+      if (!this.#stop.signal.aborted) this.#clock.after(retryMs, () => void this.#look(name).catch(() => {}));
+    });
   }
 
   #schedule(): void {

@@ -17,7 +17,7 @@ export async function stopSandboxParts(context: RuntimeContext, record: SandboxR
   await faultPoint('release-sandbox:holder');
   // The record of one that was being made may know of no holder yet.
   const cgroup = holderCgroup(record);
-  if (record.cgroupParent && context.cgroups.exists(cgroup)) {
+  if (context.cgroups.exists(cgroup)) {
     await context.cgroups.kill(cgroup, { clock: context.clock });
     await context.cgroups.remove(cgroup, { clock: context.clock });
   }
@@ -40,5 +40,5 @@ export async function releaseSandbox(context: RuntimeContext, record: SandboxRec
 
 /** Also true for a sandbox whose creation ended before its namespaces were noted. */
 function hasOwnNetwork(record: SandboxRecord): boolean {
-  return record.phase === 'creating' || record.namespaces.network !== undefined;
+  return record.phase === 'creating' || record.namespaces.network !== undefined || record.network !== undefined;
 }

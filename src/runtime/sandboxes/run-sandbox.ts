@@ -10,7 +10,7 @@ import { holdPidNamespace, makeNamespaces } from './make-namespaces.ts';
 import { networkRequest } from './network-request.ts';
 import { publishSandbox } from './publish.ts';
 import { releaseSandbox } from './release-sandbox.ts';
-import { makeSandboxCgroup } from './sandbox-cgroup.ts';
+import { makeSandboxCgroup, sandboxCgroup } from './sandbox-cgroup.ts';
 import { addOwnHosts, writeSandboxFiles } from './sandbox-files.ts';
 import { userMappingOf } from './user-mapping.ts';
 
@@ -33,14 +33,16 @@ const sandboxName = ({ metadata }: PodSandboxConfig): string =>
 
 async function createSandbox(context: RuntimeContext, config: PodSandboxConfig, handler: string): Promise<string> {
   const userMapping = userMappingOf(config.linux?.securityContext?.namespaceOptions?.usernsOptions);
+  const id = newId();
   const record: SandboxRecord = {
     version: 1,
-    id: newId(),
+    id,
     phase: 'creating',
     config,
     runtimeHandler: handler,
     createdAtNs: toNanoseconds(context.clock.now()),
-    cgroupParent: '',
+    // Known from the start: whoever undoes this after a crash must find what was made.
+    cgroupParent: sandboxCgroup(context, config, id),
     namespaces: {},
     ...(userMapping ? { userMapping } : {}),
   };

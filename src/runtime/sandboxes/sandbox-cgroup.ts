@@ -1,10 +1,19 @@
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
-import { type LinuxContainerResources, LinuxContainerResourcesSchema } from '../../api/cri/index.ts';
+import {
+  type LinuxContainerResources,
+  LinuxContainerResourcesSchema,
+  type PodSandboxConfig,
+} from '../../api/cri/index.ts';
 import { cgroupLimits } from '../containers/spec/resources.ts';
 import type { RuntimeContext } from '../context.ts';
 import { invalid, stepFailed } from '../errors.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
+
+/** The cgroup of a sandbox: the given parent, or one of its own. @throws RuntimeError INVALID_ARGUMENT for a bad parent */
+export function sandboxCgroup({ settings }: RuntimeContext, { linux }: PodSandboxConfig, id: string): string {
+  return linux?.cgroupParent ? cgroupPathOf(linux.cgroupParent) : join(settings.cgroupParent, id);
+}
 
 /**
  * Makes the cgroup below which the sandbox's containers go. One of its own gets the limits of the whole pod; a given
@@ -12,12 +21,10 @@ import type { SandboxRecord } from '../store/sandbox-record.ts';
  */
 export function makeSandboxCgroup(context: RuntimeContext, record: SandboxRecord): void {
   const { linux } = record.config;
-  const own = linux?.cgroupParent ? undefined : join(context.settings.cgroupParent, record.id);
-  record.cgroupParent = own ?? cgroupPathOf(linux?.cgroupParent ?? '');
   try {
     context.cgroups.create(record.cgroupParent);
     const limits = podResources(linux?.resources, linux?.overhead);
-    if (own && limits) context.cgroups.apply(own, cgroupLimits(limits));
+    if (!linux?.cgroupParent && limits) context.cgroups.apply(record.cgroupParent, cgroupLimits(limits));
   } catch (cause) {
     throw stepFailed(`cannot make cgroup ${record.cgroupParent}`, cause);
   }

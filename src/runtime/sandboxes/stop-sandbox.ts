@@ -17,7 +17,7 @@ export function stopSandbox(context: RuntimeContext, sandbox: SandboxRecord): Pr
     const wasReady = sandbox.phase === 'ready';
     await stage('give up network and namespaces', () => stopSandboxParts(context, sandbox));
     await faultPoint('stop-sandbox:parts');
-    if (!context.store.sandboxes.find(sandbox.id) || !wasReady) return;
+    if (!context.store.sandboxes.find(sandbox.id) || !(wasReady || sandbox.network)) return;
     await context.store.sandboxes.update(sandbox.id, {
       phase: 'notReady',
       holder: undefined,
@@ -25,7 +25,7 @@ export function stopSandbox(context: RuntimeContext, sandbox: SandboxRecord): Pr
       namespaces: {},
     });
     await faultPoint('stop-sandbox:recorded');
-    publishSandbox(context, sandbox, ContainerEventType.CONTAINER_STOPPED_EVENT);
+    if (wasReady) publishSandbox(context, sandbox, ContainerEventType.CONTAINER_STOPPED_EVENT);
   });
 }
 
