@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { faultPoint } from '../async/index.ts';
 import { isRunning } from '../host/exec/index.ts';
 import { isPinned, namespaceFiles, unpinNamespace } from '../host/namespaces/index.ts';
-import { conmonFiles } from './containers/conmon.ts';
 import { endAbandonedExecs } from './containers/exec.ts';
 import { noteExit, takeLostExit } from './containers/exited.ts';
 import { collectMappedVolumes } from './containers/mapped-volumes.ts';
+import { endMonitor } from './containers/monitor.ts';
 import { releaseContainer } from './containers/remove-container.ts';
 import { clearTask } from './containers/task-cleanup.ts';
 import type { RuntimeContext } from './context.ts';
@@ -60,7 +60,8 @@ async function adoptSandbox(context: RuntimeContext, sandbox: SandboxRecord, reb
   }
   if (sandbox.phase === 'notReady' || (!rebooted && isWhole(sandbox))) return;
   // Its attachment stays noted: a plugin has given it an address that must be given back.
-  await sandboxes.update(sandbox.id, { phase: 'notReady', namespaces: {}, holder: undefined });
+  const error = await sandboxes.note(sandbox.id, { phase: 'notReady', namespaces: {}, holder: undefined });
+  if (error) context.log.error('the end of a sandbox cannot be written down', { id: sandbox.id, error });
 }
 
 /** Whether a sandbox has all that it had: a call that stops it may have been cut off in the middle. */
@@ -99,9 +100,10 @@ async function adoptContainer(context: RuntimeContext, record: ContainerRecord, 
     await context.forgetExit(record.id);
     const finishedAtNs = String(toNanoseconds(context.clock.now()));
     const message = 'the runtime was restarted while the container was being started';
-    await containers.update(record.id, {
+    const error = await containers.note(record.id, {
       phase: { name: 'exited', startedAtNs: '0', finishedAtNs, exitCode: 128, reason: 'StartError', message },
     });
+    if (error) context.log.error('the end of a container cannot be written down', { id: record.id, error });
     return;
   }
   if (record.phase.name === 'running') {
@@ -118,20 +120,6 @@ async function adoptContainer(context: RuntimeContext, record: ContainerRecord, 
     // Its end was written down, and the last run ended before it had cleared up.
     await clearTask(context, record);
     await context.forgetExit(record.id);
-  }
-}
-
-/** Ends the conmon of a container that was being started, so that it reports nothing later. */
-async function endMonitor(context: RuntimeContext, record: ContainerRecord): Promise<void> {
-  const file = join(context.paths.bundle(record.id), conmonFiles.pid);
-  const pid = Number(await unlessMissing(readFile(file, 'utf8')));
-  if (!pid) return;
-  const commandLine = (await unlessMissing(readFile(`/proc/${pid}/cmdline`, 'utf8'))) ?? '';
-  if (!commandLine.includes(record.id)) return;
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It has ended.
   }
 }
 

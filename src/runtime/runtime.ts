@@ -201,7 +201,10 @@ async function makeContext(options: {
     bridge,
     cgroups: openCgroups(),
     ociRuntimes: new Map(
-      settings.runtimes.map(({ name, path }) => [name, new OciRuntime({ name, path, root: paths.ociRoot, clock })]),
+      settings.runtimes.map(({ name, path }) => [
+        name,
+        new OciRuntime({ name, path, root: paths.ociRoot, clock, timeoutMs: settings.ociTimeoutMs }),
+      ]),
     ),
     events: new EventHub({}, toNanoseconds(clock.now())),
     streaming: new StreamingServer({

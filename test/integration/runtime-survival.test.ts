@@ -3,6 +3,7 @@
  * with what it says, the call can be made again, and in the end nothing is left.
  */
 import assert from 'node:assert/strict';
+import { readFile, rename } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { ContainerState, NamespaceMode, PodSandboxState } from '../../src/api/cri/index.ts';
 import { pollUntil } from '../../src/async/index.ts';
@@ -66,7 +67,7 @@ class Life {
           linux: { memoryLimitInBytes: 64n << 20n },
         }),
     ],
-    ['reopen log', () => runtime.cri.reopenContainerLog({ containerId: this.#id('polite') })],
+    ['reopen log', () => this.#reopenLog('polite')],
     ['stop polite', () => this.#stop('polite', 10n, 7)],
     ['stop stubborn', () => this.#stop('stubborn', 0n, 137)],
     ['remove polite', () => runtime.cri.removeContainer({ containerId: this.#id('polite') })],
@@ -149,9 +150,15 @@ class Life {
     await runtime.cri.startContainer({ containerId: this.#id(name) });
     // Only when it has set its trap up is a signal what the container makes of it.
     const log = `${this.config.logDirectory}/pod${this.number}-${name}.log`;
-    const { readFile } = await import('node:fs/promises');
     const up = async (): Promise<boolean> => (await readFile(log, 'utf8').catch(() => '')).includes('up');
     await pollUntil('the first line of the log', up, { timeoutMs: 10_000, intervalMs: 5 });
+  }
+
+  async #reopenLog(name: string): Promise<void> {
+    const log = `${this.config.logDirectory}/pod${this.number}-${name}.log`;
+    // Already moved when the step is done again.
+    await rename(log, `${log}.1`).catch(() => {});
+    await runtime.cri.reopenContainerLog({ containerId: this.#id(name) });
   }
 
   async #startBroken(): Promise<void> {

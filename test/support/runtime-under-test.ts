@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ImageService, RuntimeService } from '../../src/api/cri/index.ts';
+import { isMountPoint, mountTmpfs, unmount } from '../../src/host/mounts/index.ts';
 import { createGrpcClient, type GrpcClient } from '../../src/wire/grpc/index.ts';
 import { busyboxEntries, layoutFiles, makeImage, makeLayer, writeFiles } from './images.ts';
 import { NetworkNamespace } from './network-namespace.ts';
@@ -18,9 +19,10 @@ export interface RuntimeUnderTestOptions {
   settings?: Record<string, unknown>;
   /** Applets of the image `busybox`. */
   applets?: readonly string[];
-  /** Directories; default below the base. */
-  root?: string;
-  state?: string;
+  /** Called before the first start, to write files and change the settings. */
+  prepare?: (settings: Record<string, unknown>, base: string) => Promise<void>;
+  /** Makes the root directory a file system of this size. */
+  rootBytes?: number;
 }
 
 /**
@@ -37,7 +39,7 @@ export class RuntimeUnderTest implements AsyncDisposable {
   images!: GrpcClient<typeof ImageService>;
   /** What it logged, the last 200 lines. */
   readonly log: string[] = [];
-  readonly #options: RuntimeUnderTestOptions;
+  readonly #settings: Record<string, unknown>;
   #child: ChildProcess | undefined;
   #lines: ((line: string) => void)[] = [];
   #ended: Promise<void> = Promise.resolve();
@@ -46,9 +48,9 @@ export class RuntimeUnderTest implements AsyncDisposable {
     this.base = base;
     this.namespace = namespace;
     this.cgroupParent = `/dh-survival-${process.pid}-${count++}`;
-    this.root = options.root ?? join(base, 'root');
-    this.state = options.state ?? join(base, 'state');
-    this.#options = options;
+    this.root = join(base, 'root');
+    this.state = join(base, 'state');
+    this.#settings = { ...options.settings };
   }
 
   /** Makes the directories, the namespace and the image `busybox`, and starts it. */
@@ -59,6 +61,11 @@ export class RuntimeUnderTest implements AsyncDisposable {
     const image = makeImage([makeLayer(await busyboxEntries(applets))], { config: { Env: ['PATH=/bin'] } });
     await writeFiles(join(base, 'layout'), layoutFiles([{ image }]));
     try {
+      await options.prepare?.(runtime.#settings, base);
+      if (options.rootBytes) {
+        await mkdir(runtime.root);
+        mountTmpfs(runtime.root, { sizeBytes: options.rootBytes });
+      }
       await runtime.start({ archive: true });
     } catch (cause) {
       await runtime[Symbol.asyncDispose]();
@@ -85,7 +92,7 @@ export class RuntimeUnderTest implements AsyncDisposable {
       podCidr: '10.97.0.0/27',
       bridgeName: 'dhsurv0',
       cgroupParent: this.cgroupParent,
-      ...this.#options.settings,
+      ...this.#settings,
     });
     const argv = [...this.namespace.enter(), process.execPath, '--disable-warning=ExperimentalWarning'];
     argv.push(join(import.meta.dirname, 'runtime-process.ts'), settings);
@@ -129,20 +136,33 @@ export class RuntimeUnderTest implements AsyncDisposable {
     await this.ended();
   }
 
+  /** What a reboot leaves: no process, mount, cgroup or link, no state; the root directory is as it was at that moment. */
+  async reboot(): Promise<void> {
+    await this.end('SIGKILL');
+    await this.#clear();
+    await rm(this.state, { recursive: true, force: true });
+  }
+
+  async #clear(): Promise<void> {
+    for (let left = this.processes(); left.length > 0; left = this.processes()) for (const { pid } of left) kill(pid);
+    for (const path of this.mounts().reverse()) await run(['umount', '--lazy', path]);
+    for (const path of this.#cgroups().reverse()) await run(['rmdir', path]);
+    for (const name of await this.#links()) await this.namespace.run(['ip', 'link', 'delete', name]);
+  }
+
+  async #links(): Promise<string[]> {
+    const links = await this.namespace.output(['ip', '-o', 'link', 'show']);
+    return [...links.matchAll(/^\d+: (dh[0-9a-f]{12})/gm)].map((match) => match[1]!);
+  }
+
   /** Everything that it has on the machine, one line each; of the files those that are not of the image store. */
   async inventory(): Promise<string[]> {
-    const [links, rules] = await Promise.all([
-      this.namespace.output(['ip', '-o', 'link', 'show']),
-      this.namespace.output(['nft', '-s', 'list', 'ruleset']),
-    ]);
+    const [links, rules] = await Promise.all([this.#links(), this.namespace.output(['nft', '-s', 'list', 'ruleset'])]);
     return [
       ...this.processes().map(({ pid, command }) => `process ${pid} ${command}`),
       ...this.mounts().map((path) => `mount ${path}`),
       ...this.#cgroups().map((path) => `cgroup ${path}`),
-      ...links
-        .split('\n')
-        .filter((line) => /^\d+: dh[0-9a-f]{12}/.test(line))
-        .map((line) => `link ${line.split(' ')[1]}`),
+      ...links.map((name) => `link ${name}`),
       ...rules
         .split('\n')
         .filter((line) => / dnat to /.test(line))
@@ -188,8 +208,8 @@ export class RuntimeUnderTest implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.running) await this.end('SIGUSR2');
     // Whatever a failed test has left.
-    for (const { pid } of this.processes()) kill(pid);
-    for (const path of this.mounts().reverse()) await run(['umount', '--lazy', path]);
+    await this.#clear();
+    if (isMountPoint(this.root)) unmount(this.root);
     await this.namespace[Symbol.asyncDispose]();
     await rm(this.base, { recursive: true, force: true });
   }

@@ -75,7 +75,7 @@ export class CgroupTree {
       const left = this.processes(path);
       if (left.length === 0) return true;
       if (killFile && existsSync(killFile)) writeFileSync(killFile, '1');
-      else for (const pid of left) killProcess(pid);
+      else this.#killAll(path, left, wait > 4);
       if (options.clock.monotonic() >= end) return false;
       await options.clock.sleep(wait);
     }
@@ -152,6 +152,29 @@ export class CgroupTree {
       return Number(pattern.exec(readFileSync(join(directory ?? '', file), 'utf8'))?.[1] ?? 0);
     } catch {
       return 0;
+    }
+  }
+
+  /**
+   * v1: what is frozen takes no signal before it is thawed. Processes that fork faster than they can be found are frozen
+   * first, all at once.
+   */
+  #killAll(path: string, processes: readonly number[], freeze: boolean): void {
+    if (freeze && this.#setFreezer(path, 'FROZEN')) processes = this.processes(path);
+    for (const pid of processes) killProcess(pid);
+    this.#setFreezer(path, 'THAWED');
+  }
+
+  #setFreezer(path: string, state: 'FROZEN' | 'THAWED'): boolean {
+    const directory = this.directory('freezer', path);
+    if (!directory) return false;
+    try {
+      const file = join(directory, 'freezer.state');
+      if (readFileSync(file, 'utf8').trim() !== state) writeFileSync(file, state);
+      return true;
+    } catch {
+      // It has just been removed.
+      return false;
     }
   }
 

@@ -7,6 +7,7 @@ export {
   mayLowerOomScore,
   ownOomScoreAdj,
   type ProcessIdentity,
+  processesNaming,
   signalProcess,
 } from './process-identity.ts';
 export { ProgramError, type ProgramOptions, type ProgramResult, runProgram } from './run-program.ts';

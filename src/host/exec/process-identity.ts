@@ -24,6 +24,19 @@ export function identifyProcess(pid: number): ProcessIdentity | undefined {
   return stat && stat.state !== 'Z' && stat.state !== 'X' ? { pid, startTime: stat.startTime } : undefined;
 }
 
+/** The processes whose command line has the text in it; its words end with a NUL. */
+export function processesNaming(text: string): ProcessIdentity[] {
+  return list('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      if (!readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(text)) return [];
+    } catch {
+      return [];
+    }
+    return identifyProcess(Number(name)) ?? [];
+  });
+}
+
 /** Whether exactly this process still runs. */
 export function isRunning(identity: ProcessIdentity): boolean {
   return identifyProcess(identity.pid)?.startTime === identity.startTime;

@@ -20,8 +20,8 @@ export interface ConmonOptions {
   stdin: boolean;
   stdinOnce: boolean;
   clock: Clock;
-  /** How long the OCI runtime may take to create the container, milliseconds. Default 120,000. */
-  timeoutMs?: number;
+  /** How long the OCI runtime may take to create the container, milliseconds. */
+  timeoutMs: number;
 }
 
 /** Names of conmon's files in the bundle. */
@@ -48,11 +48,21 @@ export async function createWithConmon(options: ConmonOptions): Promise<number> 
       cwd: bundle,
     });
     const message = readReport(program.pipe(3));
-    const timer = options.clock.after(options.timeoutMs ?? 120_000, () => program.pipe(3).destroy());
+    let isLate = false;
+    const timer = options.clock.after(options.timeoutMs, () => {
+      isLate = true;
+      program.kill('SIGKILL');
+      program.pipe(3).destroy();
+    });
     const { status, error } = await program.ended;
     if (error) throw new RuntimeError('UNKNOWN', `cannot run conmon: ${error.message}`, { cause: error });
     const report = await message;
     timer.cancel();
+    if (isLate)
+      throw new RuntimeError(
+        'DEADLINE_EXCEEDED',
+        `${options.ociRuntimePath} did not create the container within ${options.timeoutMs / 1000} s`,
+      );
     if (!report) throw new RuntimeError('UNKNOWN', `conmon ended with status ${status} and no report`);
     if (!(report.pid > 0)) throw new RuntimeError('UNKNOWN', describeOciFailure(report.message ?? ''));
     return report.pid;

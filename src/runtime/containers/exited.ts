@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ContainerEventType } from '../../api/cri/index.ts';
-import { faultPoint } from '../../async/index.ts';
+import { faultPoint, type Timer } from '../../async/index.ts';
 import { isRunning } from '../../host/exec/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { unlessMissing } from '../errors.ts';
@@ -9,11 +9,14 @@ import { toNanoseconds } from '../identifiers.ts';
 import type { ContainerPhase, ContainerRecord } from '../store/container-record.ts';
 import { conmonFiles } from './conmon.ts';
 import type { ContainerExit } from './exits.ts';
+import { monitorOf } from './monitor.ts';
 import { publishContainer } from './publish.ts';
 import { clearTask } from './task-cleanup.ts';
 
 /** How long after a process has gone its exit file may still come, milliseconds. */
 const reportGraceMs = 3000;
+/** How often whoever waits for an exit looks whether somebody is there to report it, milliseconds. */
+const lossLookMs = 250;
 
 /** Takes down that a container has ended, when its exit file (or the lack of its process and monitor) says so. */
 export function noteExit(context: RuntimeContext, id: string): Promise<void> {
@@ -32,7 +35,8 @@ export async function noteLostExits(context: RuntimeContext): Promise<void> {
   for (const record of context.store.containers.list()) {
     if (record.phase.name !== 'running' || isRunning(record.phase.process)) continue;
     const { id } = record;
-    context.clock.after(reportGraceMs, () => void takeLostExit(context, id));
+    if (await monitorOf(context, id)) context.clock.after(reportGraceMs, () => void takeLostExit(context, id));
+    else await takeLostExit(context, id);
   }
 }
 
@@ -43,7 +47,15 @@ export async function takeLostExit(context: RuntimeContext, id: string): Promise
     const record = context.store.containers.find(id);
     if (record?.phase.name !== 'running' || isRunning(record.phase.process)) return;
     context.log.warn('a container ended without its monitor', { id });
-    await setExited(context, record, { id, exitCode: 255, finishedAtMs: context.clock.now() }, 'Unknown');
+    await setExited(
+      context,
+      record,
+      { id, exitCode: 255, finishedAtMs: context.clock.now() },
+      {
+        reason: 'Unknown',
+        message: 'its monitor (conmon) ended before it: the exit code is lost',
+      },
+    );
   });
 }
 
@@ -51,7 +63,7 @@ async function setExited(
   context: RuntimeContext,
   record: ContainerRecord,
   exit: ContainerExit,
-  reason?: string,
+  lost?: { reason: string; message: string },
 ): Promise<void> {
   if (record.phase.name !== 'running') return;
   const oom =
@@ -65,9 +77,11 @@ async function setExited(
     startedAtNs: record.phase.startedAtNs,
     finishedAtNs: String(toNanoseconds(exit.finishedAtMs)),
     exitCode,
-    reason: reason ?? (oom ? 'OOMKilled' : exitCode === 0 ? 'Completed' : 'Error'),
+    reason: oom ? 'OOMKilled' : exitCode === 0 ? 'Completed' : 'Error',
     message: '',
+    ...lost,
   });
+  await faultPoint('note-exit:recorded');
   for (const wake of context.exitWaiters.get(record.id) ?? []) wake();
   context.exitWaiters.delete(record.id);
   publishContainer(context, record, ContainerEventType.CONTAINER_STOPPED_EVENT);
@@ -80,14 +94,15 @@ async function setExited(
 
 /** Gives whether the end is on disk now. If not (it is full), memory knows it, and the exit file is kept to say it again. */
 async function recordExit(context: RuntimeContext, record: ContainerRecord, phase: ContainerPhase): Promise<boolean> {
-  try {
-    await context.store.containers.update(record.id, { phase });
-    await faultPoint('note-exit:recorded');
-    return true;
-  } catch (error) {
-    context.log.error('the end of a container cannot be written down', { id: record.id, error });
-    return false;
-  }
+  const error = await context.store.containers.note(record.id, { phase });
+  if (error) context.log.error('the end of a container cannot be written down', { id: record.id, error });
+  return error === undefined;
+}
+
+async function takeIfLost(context: RuntimeContext, id: string): Promise<void> {
+  const record = context.store.containers.find(id);
+  if (record?.phase.name !== 'running' || isRunning(record.phase.process) || (await monitorOf(context, id))) return;
+  await takeLostExit(context, id).catch((error: unknown) => context.log.error('lost exit not noted', { id, error }));
 }
 
 /** Resolves with true when the container has ended, or with false after the time. */
@@ -102,11 +117,19 @@ export async function waitForExit(
     context.exitWaiters.set(record.id, waiters);
     const timer = context.clock.after(timeoutMs, () => finish(false));
     const onExit = (): void => finish(true);
+    // A monitor that was killed reports nothing.
+    let looking: Timer | undefined;
+    const lookForLoss = (): void => {
+      if (!waiters.has(onExit)) return;
+      looking = context.clock.after(lossLookMs, () => void takeIfLost(context, record.id).then(lookForLoss));
+    };
     const finish = (ended: boolean): void => {
       timer.cancel();
+      looking?.cancel();
       waiters.delete(onExit);
       resolve(ended);
     };
     waiters.add(onExit);
+    lookForLoss();
   });
 }

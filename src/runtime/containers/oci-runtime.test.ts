@@ -12,7 +12,7 @@ function withFifo(check: (runtime: OciRuntime, fifo: string) => Promise<void>): 
   mkdirSync(join(root, 'c1'));
   const fifo = join(root, 'c1/exec.fifo');
   makeSpecialFile(fifo, 'fifo', 0o600);
-  const runtime = new OciRuntime({ name: 'runc', path: '/usr/sbin/runc', root, clock: systemClock });
+  const runtime = new OciRuntime({ name: 'runc', path: '/usr/sbin/runc', root, clock: systemClock, timeoutMs: 10_000 });
   return check(runtime, fifo).finally(() => rmSync(root, { recursive: true }));
 }
 

@@ -3,7 +3,7 @@ import { open, stat, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Clock } from '../../async/index.ts';
 import type { CgroupVersion } from '../../host/cgroups/index.ts';
-import { isRunning, type ProcessIdentity, runProgram } from '../../host/exec/index.ts';
+import { isRunning, killTree, type ProcessIdentity, runProgram } from '../../host/exec/index.ts';
 import { codeOf, RuntimeError, unlessMissing } from '../errors.ts';
 import { removeTree } from '../store/json-file.ts';
 import { describeOciFailure } from './conmon.ts';
@@ -14,13 +14,15 @@ export class OciRuntime {
   readonly path: string;
   readonly #root: string;
   readonly #clock: Clock;
+  readonly #timeoutMs: number;
   #canGroup: Promise<boolean> | undefined;
 
-  constructor(options: { name: string; path: string; root: string; clock: Clock }) {
+  constructor(options: { name: string; path: string; root: string; clock: Clock; timeoutMs: number }) {
     this.name = options.name;
     this.path = options.path;
     this.#root = options.root;
     this.#clock = options.clock;
+    this.#timeoutMs = options.timeoutMs;
   }
 
   /**
@@ -52,8 +54,13 @@ export class OciRuntime {
 
   /** Runs a command of the runtime. @throws RuntimeError with what it said */
   async #command(argv: readonly string[]): Promise<void> {
-    const options = { timeoutMs: 60_000, clock: this.#clock };
-    const { status, stderr } = await runProgram([this.path, `--root=${this.#root}`, ...argv], options);
+    const options = { timeoutMs: this.#timeoutMs, clock: this.#clock, onAbort: killTree };
+    const { status, stderr, timedOut } = await runProgram([this.path, `--root=${this.#root}`, ...argv], options);
+    if (timedOut)
+      throw new RuntimeError(
+        'DEADLINE_EXCEEDED',
+        `${this.path} ${argv[0]} did not end within ${this.#timeoutMs / 1000} s`,
+      );
     if (status !== 0) throw new RuntimeError('UNKNOWN', describeOciFailure(stderr.toString('utf8')));
   }
 

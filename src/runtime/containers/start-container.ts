@@ -9,6 +9,7 @@ import type { ContainerRecord } from '../store/container-record.ts';
 import { createWithConmon } from './conmon.ts';
 import { noteExit } from './exited.ts';
 import { prepareLog } from './log-file.ts';
+import { endMonitor } from './monitor.ts';
 import { publishContainer } from './publish.ts';
 import { clearTask } from './task-cleanup.ts';
 
@@ -50,6 +51,7 @@ async function run(context: RuntimeContext, record: ContainerRecord): Promise<vo
     stdin: config.stdin,
     stdinOnce: config.stdinOnce,
     clock: context.clock,
+    timeoutMs: context.settings.ociTimeoutMs,
   };
   const pid = await stage('create the task', () => createWithConmon(conmon));
   await faultPoint('start-container:created');
@@ -66,12 +68,16 @@ async function run(context: RuntimeContext, record: ContainerRecord): Promise<vo
 }
 
 async function startFailed(context: RuntimeContext, record: ContainerRecord, cause: unknown): Promise<void> {
-  await clearTask(context, record).catch((error: unknown) =>
+  const cleanUp = async (): Promise<void> => {
+    await endMonitor(context, record);
+    await clearTask(context, record);
+  };
+  await cleanUp().catch((error: unknown) =>
     context.log.warn('what was left of a failed start could not be removed', { id: record.id, error }),
   );
   await context.forgetExit(record.id);
   const now = String(toNanoseconds(context.clock.now()));
-  await context.store.containers.update(record.id, {
+  const error = await context.store.containers.note(record.id, {
     phase: {
       name: 'exited',
       startedAtNs: '0',
@@ -81,5 +87,6 @@ async function startFailed(context: RuntimeContext, record: ContainerRecord, cau
       message: messageOf(cause),
     },
   });
+  if (error) context.log.error('a failed start cannot be written down', { id: record.id, error });
   publishContainer(context, record, ContainerEventType.CONTAINER_STOPPED_EVENT);
 }

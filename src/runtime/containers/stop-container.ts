@@ -27,14 +27,15 @@ export async function stopContainer(
     await faultPoint('stop-container:begin');
     sendSignal(process, record.stopSignal);
     await faultPoint('stop-container:asked');
-    if (await stage('wait for its end', () => waitForExit(context, record, timeoutSeconds * 1000))) return;
+    if (await stage('wait for its end', () => waitForExit(context, record, timeoutSeconds * 1000)))
+      return untilCleared(context, record);
     context.log.info('container did not end in time and is killed', { id: record.id, timeoutSeconds });
   }
   await faultPoint('stop-container:kill');
   signalProcess(process, 'SIGKILL');
   await faultPoint('stop-container:killed');
   const killing = context.cgroups.kill(record.cgroupPath, { clock: context.clock, timeoutMs: killGraceMs });
-  if (await stage('kill it', () => waitForExit(context, record, killGraceMs))) return;
+  if (await stage('kill it', () => waitForExit(context, record, killGraceMs))) return untilCleared(context, record);
   await killing;
   await noteExit(context, record.id);
   if (!isRunning(process)) await takeLostExit(context, record.id);
@@ -44,6 +45,11 @@ export async function stopContainer(
       'DEADLINE_EXCEEDED',
       `container "${record.id}" does not die of SIGKILL (process ${process.pid})`,
     );
+}
+
+/** Its first process has ended; in a shared PID namespace what it started may have not, and is being killed. */
+function untilCleared(context: RuntimeContext, { id }: ContainerRecord): Promise<void> {
+  return stage('clear up', () => context.serial.run(`exit ${id}`, () => {}));
 }
 
 function sendSignal(process: ProcessIdentity, name: string): void {

@@ -18,12 +18,13 @@ export function stopSandbox(context: RuntimeContext, sandbox: SandboxRecord): Pr
     await stage('give up network and namespaces', () => stopSandboxParts(context, sandbox));
     await faultPoint('stop-sandbox:parts');
     if (!context.store.sandboxes.find(sandbox.id) || !(wasReady || sandbox.network)) return;
-    await context.store.sandboxes.update(sandbox.id, {
+    const error = await context.store.sandboxes.note(sandbox.id, {
       phase: 'notReady',
       holder: undefined,
       network: undefined,
       namespaces: {},
     });
+    if (error) context.log.error('the end of a sandbox cannot be written down', { id: sandbox.id, error });
     await faultPoint('stop-sandbox:recorded');
     if (wasReady) publishSandbox(context, sandbox, ContainerEventType.CONTAINER_STOPPED_EVENT);
   });

@@ -136,6 +136,11 @@ export const settingTable = {
     'OCI runtimes that pods can choose by name (runtime handlers); the first is the default.',
     { defaultText: 'those of `runc` and `crun` that are installed' },
   ),
+  ociTimeoutMs: setting(
+    duration(),
+    90_000,
+    'How long an OCI runtime may take to create or start a container; then it is killed with what it has begun.',
+  ),
   conmonPath: optional(absolutePath(), 'The program that watches over containers.', {
     defaultText: '`conmon` in the usual directories',
   }),

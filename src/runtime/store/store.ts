@@ -80,6 +80,20 @@ export class RecordStore<T extends { id: string }> {
     return record;
   }
 
+  /**
+   * Changes some of a record that has changed in fact, whether or not the disk takes it (it may be full). Gives what kept
+   * it from being written: then only memory knows, and the next run has to find it out from what is there.
+   */
+  async note(id: string, changes: Partial<T>): Promise<unknown> {
+    try {
+      await this.update(id, changes);
+      return undefined;
+    } catch (error) {
+      if (!this.#records.has(id)) throw error;
+      return error;
+    }
+  }
+
   /** Forgets the record, on disk too. */
   async delete(id: string): Promise<void> {
     this.#records.delete(id);
