@@ -184,8 +184,10 @@ export function unknownField(path: SettingPath, names: readonly string[]): Setti
   );
 }
 
-/** Whether one word is the other with one letter more, less or changed. */
+/** Whether one word is the other with one letter more, less or changed, or with letters in another order. */
 function similar(left: string, right: string): boolean {
+  const letters = (word: string): string => [...word.toLowerCase()].sort().join('');
+  if (letters(left) === letters(right)) return true;
   const [long, short] = left.length >= right.length ? [left, right] : [right, left];
   if (long.length - short.length > 1 || short.length < 3) return false;
   let at = 0;
