@@ -1,4 +1,4 @@
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { ImageService } from '../api/cri/index.ts';
 import { createGrpcClient } from '../wire/grpc/index.ts';
 import { runtimeEndpoint } from './arguments.ts';
@@ -45,11 +45,11 @@ async function endpointOf({ dataDirectory, alone }: RuntimeChoice): Promise<stri
 
 /** The administration socket of Deckhand's own runtime. @throws Error when the node has another runtime */
 async function adminOf({ dataDirectory, alone }: RuntimeChoice): Promise<string> {
-  if (alone) return adminSocket(dirname(resolve(alone.root)));
+  if (alone) return adminSocket(resolve(alone.root));
   const instance = await runningInstance(dataDirectory);
   if ((instance.options as unknown as UpOptions).runtimeEndpoint)
     throw new Error("the node uses another runtime: use that runtime's own tool");
-  return adminSocket(instancePaths(dataDirectory).runtime);
+  return adminSocket(join(instancePaths(dataDirectory).runtime, 'root'));
 }
 
 async function withImages<T>(
@@ -141,6 +141,6 @@ export async function explainRegistries(
 }
 
 /** The administration socket beside a runtime's root. */
-export function adminSocket(directory: string): string {
-  return join(directory, 'admin.sock');
+export function adminSocket(root: string): string {
+  return join(root, 'admin.sock');
 }

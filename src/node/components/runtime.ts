@@ -1,5 +1,4 @@
 import { rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { stringify } from 'yaml';
 import type { Component } from '../../async/index.ts';
 import {
@@ -65,7 +64,7 @@ export default defineComponent({
     const settings = await readAll(values);
     if (settings.logLevel) context.setLogLevel?.(settings.logLevel);
     const runtime = startRuntime(settings, context);
-    return withAdmin(runtime, adminSocket(dirname(settings.root)), context, async () => {
+    return withAdmin(runtime, adminSocket(settings.root), context, async () => {
       const next = await readAll(values);
       const changes = runtime.reload(next);
       if (next.logLevel) context.setLogLevel?.(next.logLevel);

@@ -13,5 +13,5 @@ export {
   type RuntimeSettings,
   resolveSettings,
 } from './resolve.ts';
-export { fileName, SettingProblem } from './schema.ts';
+export { fileName, printValue, SettingProblem } from './schema.ts';
 export { type FileSettings, type Setting, settingTable } from './table.ts';
