@@ -15,7 +15,7 @@ export function renderSettings(): string {
   const rows = Object.entries(settingTable as Record<string, Setting<unknown, boolean>>).map(([name, setting]) => {
     const { schema, help, flag, live } = setting;
     const also = [...(flag ? [`option \`--${flag.name}\``] : []), ...(live ? ['live'] : [])].join(', ');
-    return `| \`${fileName(name, schema)}\` | ${escape(schema.kind)} | ${defaultOf(setting)} | ${escape(help)}${also ? ` (${also})` : ''} |`;
+    return `| \`${fileName(name, schema)}\` | ${inTable(schema.kind)} | ${defaultOf(setting)} | ${inTable(help)}${also ? ` (${also})` : ''} |`;
   });
   return ['| key | must be | default | what |', '| --- | --- | --- | --- |', ...rows].join('\n');
 }
@@ -25,7 +25,8 @@ function defaultOf({ default: value, defaultText, schema }: Setting<unknown, boo
   return `\`${JSON.stringify(printValue(schema, value))}\``;
 }
 
-const escape = (text: string): string => text.replaceAll('|', '\\|');
+/** Text in a cell. */
+const inTable = (text: string): string => text.replaceAll('|', '\\|');
 
 /** The documentation as it should be. */
 export function updateDocumentation(text: string): string {
