@@ -13,7 +13,7 @@ import type { RuntimeContext } from './context.ts';
 import { unlessMissing } from './errors.ts';
 import { toNanoseconds } from './identifiers.ts';
 import { networkRequest } from './sandboxes/network-request.ts';
-import { releaseSandbox } from './sandboxes/release-sandbox.ts';
+import { releaseUnfinished } from './sandboxes/release-sandbox.ts';
 import { unmountSandboxFiles } from './sandboxes/sandbox-files.ts';
 import type { ContainerRecord } from './store/container-record.ts';
 import { removeTree } from './store/json-file.ts';
@@ -54,7 +54,7 @@ export async function adopt(context: RuntimeContext): Promise<void> {
 async function adoptSandbox(context: RuntimeContext, sandbox: SandboxRecord, rebooted: boolean): Promise<void> {
   const { sandboxes } = context.store;
   if (sandbox.phase === 'creating') {
-    await releaseSandbox(context, sandbox);
+    await releaseUnfinished(context, sandbox);
     await faultPoint('adopt:undone');
     return sandboxes.delete(sandbox.id);
   }

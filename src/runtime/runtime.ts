@@ -197,7 +197,7 @@ async function makeContext(options: {
     store,
     images,
     rootfs,
-    network: selectNetwork(settings, bridge, { log, clock }),
+    network: await selectNetwork(settings, bridge, { log, clock }),
     bridge,
     cgroups: openCgroups(),
     ociRuntimes: new Map(

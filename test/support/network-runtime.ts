@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NamespaceMode, Protocol, RuntimeService } from '../../src/api/cri/index.ts';
+import { pollUntil } from '../../src/async/index.ts';
 import { createGrpcClient, type GrpcClient } from '../../src/wire/grpc/index.ts';
 import { NetworkAgent } from './network-agent.ts';
 import { NetworkNamespace } from './network-namespace.ts';
@@ -67,7 +68,7 @@ export class NetworkRuntime implements AsyncDisposable {
   }
 
   /** The node is 192.168.60.1 and fd60::1, the outside 192.168.60.2 and fd60::2, the node's way out. */
-  static async create(settings: object = {}): Promise<NetworkRuntime> {
+  static async create(settings: object | ((base: string) => object) = {}): Promise<NetworkRuntime> {
     await using stack = new AsyncDisposableStack();
     const base = await mkdtemp(join(tmpdir(), 'dh-network-'));
     stack.defer(() => rm(base, { recursive: true, force: true }));
@@ -85,7 +86,8 @@ export class NetworkRuntime implements AsyncDisposable {
       ip route add default via fd60::2
     `;
     await node.output(['sh', '-ec', script]);
-    const runtime = new NetworkRuntime(base, [node, outside], settings, stack.move());
+    const given = typeof settings === 'function' ? settings(base) : settings;
+    const runtime = new NetworkRuntime(base, [node, outside], given, stack.move());
     runtime.agent = runtime.#stack.use(new NetworkAgent(`/run/netns/${node.name}`));
     runtime.outsideAgent = runtime.#stack.use(new NetworkAgent(`/run/netns/${outside.name}`));
     runtime.#stack.defer(() => runtime.kill('SIGUSR2'));
@@ -105,7 +107,7 @@ export class NetworkRuntime implements AsyncDisposable {
     Object.assign(this.#settings, settings);
     const script = join(import.meta.dirname, 'runtime-process.ts');
     const argv = [...this.node.enter(), process.execPath, script, JSON.stringify(this.#settings)];
-    const child = spawn(argv[0]!, argv.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(argv[0]!, argv.slice(1), { stdio: ['pipe', 'pipe', 'pipe'] });
     this.#process = child;
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#errors += text;
@@ -114,6 +116,18 @@ export class NetworkRuntime implements AsyncDisposable {
       child.stdout.once('data', () => resolve());
       child.once('exit', (code) => reject(new Error(`the runtime ended with status ${code}:\n${this.#errors}`)));
     });
+  }
+  /** Arms fault points, see src/async/fault-point.ts. */
+  async arm(faults: string): Promise<void> {
+    const armed = new Promise((resolve) => this.#process!.stdout!.once('data', resolve));
+    this.#process!.stdin!.write(`${faults}\n`);
+    await armed;
+  }
+  /** When its process has ended. */
+  async ended(): Promise<void> {
+    const child = this.#process!;
+    const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+    await pollUntil('the end of the runtime', hasEnded, { timeoutMs: 10_000 });
   }
   /** Ends it: SIGKILL, SIGTERM, or SIGUSR2 to have everything removed. */
   async kill(signal: NodeJS.Signals): Promise<void> {

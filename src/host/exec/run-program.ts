@@ -11,6 +11,8 @@ export interface ProgramOptions {
   signal?: AbortSignal;
   environment?: Record<string, string | undefined>;
   cwd?: string;
+  /** Killed together with all programs that it has started (it gets a process group of its own). */
+  group?: boolean;
   /** Output beyond this is read and dropped, per stream. Default 16 MiB. */
   maximumOutputBytes?: number;
   /** Told of the process as soon as it runs. */
@@ -59,10 +61,12 @@ export function runProgram(argv: readonly string[], options: ProgramOptions = {}
       stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
       env: options.environment ? { ...process.env, ...options.environment } : process.env,
       ...(options.cwd ? { cwd: options.cwd } : {}),
+      detached: options.group ?? false,
     });
     let timedOut = false;
     const stop = (): void => {
       if (options.onAbort && child.pid) options.onAbort(child.pid);
+      else if (options.group && child.pid) killGroup(child.pid);
       else child.kill('SIGKILL');
     };
     const timer =
@@ -107,4 +111,12 @@ function collect(stream: NodeJS.ReadableStream, maximum: number): () => { bytes:
   });
   stream.on('error', () => {});
   return () => ({ bytes: Buffer.concat(parts), truncated: size > maximum });
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // All of them have ended.
+  }
 }

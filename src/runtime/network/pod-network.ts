@@ -1,4 +1,4 @@
-import type { PortMapping } from '../../api/cri/index.ts';
+import type { DNSConfig, PortMapping } from '../../api/cri/index.ts';
 
 /** How a sandbox is attached to the pod network; kept in its record. */
 export interface PodAttachment {
@@ -9,8 +9,8 @@ export interface PodAttachment {
   ips: string[];
   /** The pod's own link. */
   interfaceName: string;
-  /** CNI: the configuration list and the result, which CHECK and DEL must be given again. */
-  cni?: { configuration: string; result: string };
+  /** CNI: the result of the last plugin. */
+  result?: object;
 }
 
 /** A sandbox that wants (or has had) a network. */
@@ -22,6 +22,9 @@ export interface PodNetworkRequest {
   namespacePath: string;
   portMappings: readonly PortMapping[];
   annotations: Readonly<Record<string, string>>;
+  dns?: DNSConfig;
+  /** The cgroup that was asked for. */
+  cgroupParent?: string;
   /** As attached before, when it is. */
   attachment?: PodAttachment;
 }
@@ -32,9 +35,9 @@ export interface PodNetwork {
   problem(): Promise<string | undefined>;
   /** Gives a pod a link and addresses; its loopback is up already. Undoes what it did when it fails. */
   attach(request: PodNetworkRequest): Promise<PodAttachment>;
-  /** Takes them away; may be called again, and for a pod whose attach never ended. */
+  /** Takes them away; may be called again, for a pod whose attach never ended, and for one that was never attached. */
   detach(request: PodNetworkRequest): Promise<void>;
-  /** Removes what belongs to sandboxes that are none of these. */
+  /** Removes what belongs to sandboxes that are none of these; what takes long goes on beside the caller. */
   collect(known: readonly PodNetworkRequest[]): Promise<void>;
   /** Removes everything of its own on the host. */
   remove(): Promise<void>;

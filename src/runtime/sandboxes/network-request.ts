@@ -3,7 +3,7 @@ import type { SandboxRecord } from '../store/sandbox-record.ts';
 
 /** What the pod network is told of a sandbox. */
 export function networkRequest(record: SandboxRecord): PodNetworkRequest {
-  const { metadata, portMappings, annotations } = record.config;
+  const { metadata, portMappings, annotations, dnsConfig, linux } = record.config;
   return {
     sandboxId: record.id,
     name: metadata?.name ?? '',
@@ -12,6 +12,8 @@ export function networkRequest(record: SandboxRecord): PodNetworkRequest {
     namespacePath: record.namespaces.network ?? '',
     portMappings,
     annotations,
+    ...(dnsConfig ? { dns: dnsConfig } : {}),
+    ...(linux?.cgroupParent ? { cgroupParent: linux.cgroupParent } : {}),
     ...(record.network ? { attachment: record.network } : {}),
   };
 }

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { NamespaceMode } from '../../api/cri/index.ts';
 import { faultPoint } from '../../async/index.ts';
 import { namespaceFiles, unpinNamespace } from '../../host/namespaces/index.ts';
 import type { RuntimeContext } from '../context.ts';
@@ -10,8 +11,12 @@ import { unmountSandboxFiles } from './sandbox-files.ts';
 
 /** Gives up what a sandbox keeps while it runs: network, PID holder, namespaces, shared memory. May be called again. */
 export async function stopSandboxParts(context: RuntimeContext, record: SandboxRecord): Promise<void> {
-  const directory = context.paths.sandbox(record.id);
   if (hasOwnNetwork(record)) await context.network.detach(networkRequest(record));
+  await stopOtherParts(context, record);
+}
+
+async function stopOtherParts(context: RuntimeContext, record: SandboxRecord): Promise<void> {
+  const directory = context.paths.sandbox(record.id);
   await faultPoint('release-sandbox:network');
   stopPidHolder(record.holder);
   await faultPoint('release-sandbox:holder');
@@ -29,6 +34,19 @@ export async function stopSandboxParts(context: RuntimeContext, record: SandboxR
 /** Gives up all of it, with its directory and its own cgroup. */
 export async function releaseSandbox(context: RuntimeContext, record: SandboxRecord): Promise<void> {
   await stopSandboxParts(context, record);
+  await releaseOthers(context, record);
+}
+
+/**
+ * The same at a start, for a sandbox whose creation was cut off: the network takes back what it gave by itself, when it is
+ * told which sandboxes there are, and a plugin that hangs holds up no start.
+ */
+export async function releaseUnfinished(context: RuntimeContext, record: SandboxRecord): Promise<void> {
+  await stopOtherParts(context, record);
+  await releaseOthers(context, record);
+}
+
+async function releaseOthers(context: RuntimeContext, record: SandboxRecord): Promise<void> {
   await removeTree(context.paths.sandbox(record.id));
   await faultPoint('release-sandbox:directory');
   const own = join(context.settings.cgroupParent, record.id);
@@ -38,7 +56,7 @@ export async function releaseSandbox(context: RuntimeContext, record: SandboxRec
   }
 }
 
-/** Also true for a sandbox whose creation ended before its namespaces were noted. */
-function hasOwnNetwork(record: SandboxRecord): boolean {
-  return record.phase === 'creating' || record.namespaces.network !== undefined || record.network !== undefined;
+/** Whether it has, or had, a network of its own: also one that was cut off in between, or by a reboot. */
+function hasOwnNetwork({ config }: SandboxRecord): boolean {
+  return config.linux?.securityContext?.namespaceOptions?.network !== NamespaceMode.NODE;
 }

@@ -131,6 +131,11 @@ export const settingTable = {
     ['/opt/cni/bin', '/usr/lib/cni'],
     'Where CNI plugins are looked for, in this order.',
   ),
+  cniTimeoutMs: setting(
+    duration(),
+    60_000,
+    'How long the CNI plugins of a network may take for one pod, all together; then they are killed.',
+  ),
   runtimes: optional(
     list(record({ name: textLike('a name', /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/), path: absolutePath() }, {})),
     'OCI runtimes that pods can choose by name (runtime handlers); the first is the default.',
