@@ -328,6 +328,17 @@ test('archives: layouts and docker-archives, packed or not; hostile and damaged 
   const [named] = await store.importArchive(sources[0]!, { name: 'my/name:x' });
   assert.deepEqual(named!.repoTags, ['docker.io/my/name:x']);
   await store.remove(image.id);
+  const two = [image, makeImage([makeLayer([{ path: 'c' }])])].map((one, at) => ({
+    image: one,
+    names: [`demo/n:${at}`],
+  }));
+  const several = await file('several.tar', packFiles(dockerArchiveFiles(two)));
+  await rejects(store.importArchive(several, { name: 'x' }), 'INVALID_ARGUMENT', /several images/);
+  assert.deepEqual(
+    (await store.importArchive(several)).map(({ repoTags }) => repoTags.at(-1)),
+    ['docker.io/demo/n:0', 'docker.io/demo/n:1'],
+  );
+  for (const { image: one } of two) await store.remove(one.id);
   const damaged = new Map(layout).set(`blobs/sha256/${image.digest.slice(7)}`, Buffer.from('{}'));
   await rejects(store.importArchive(await file('damaged.tar', packFiles(damaged))), 'DATA_LOSS', /unexpected digest/);
   await rejects(store.importArchive(await file('text', Buffer.from('hello'))), 'DATA_LOSS', /archive/);

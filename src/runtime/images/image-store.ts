@@ -193,15 +193,19 @@ class FileImageStore implements ImageStore {
 
   async importArchive(path: string, options: { name?: string } = {}): Promise<ImageRecord[]> {
     const added: ImageRecord[] = [];
+    const { name } = options;
     try {
       await readImageArchive({ path, temporary: this.#options.root, machine: this.#machine }, async (image) => {
-        added.push(await this.#importOne(image, options.name));
+        if (name && added.some(({ id }) => id !== image.id))
+          throw new ImageError('INVALID_ARGUMENT', `it has several images, and only one can be named ${name}`);
+        added.push(await this.#importOne(image, name));
       });
     } catch (cause) {
       const error = ImageError.from(cause);
       throw new ImageError(error.code, `failed to import images from ${path}: ${error.message}`, { cause });
     }
-    return added;
+    // One that stands under several names is told once.
+    return [...new Set(added.map(({ id }) => id))].map((id) => this.#get(id));
   }
 
   async exportArchive(path: string, references: readonly string[], format: ArchiveFormat): Promise<void> {
@@ -287,6 +291,7 @@ class FileImageStore implements ImageStore {
       clock,
       log,
       machine: this.#machine,
+      knownDocument: (id) => (this.#index.get(id) ? this.#index.configuration(id) : undefined),
       ...(silenceMs ? { silenceMs } : {}),
       ...(progress ? { onBytes: progress } : {}),
     };

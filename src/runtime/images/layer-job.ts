@@ -17,6 +17,8 @@ export interface UnpackInput {
   diffId: string;
   packing: Packing;
   limits: UnpackLimits;
+  /** It is done in the thread that answers calls. */
+  alongside?: true;
 }
 
 /** What has been unpacked, and how long its archive is. */
@@ -33,7 +35,10 @@ export async function unpackArchive(input: UnpackInput, source: AsyncIterable<Ui
       hash.update(piece);
       archiveBytes += piece.length;
     });
-    const layer = await unpackLayer(archive, join(directory, 'fs'), limits, recorder);
+    const layer = await unpackLayer(archive, join(directory, 'fs'), limits, {
+      rest: recorder,
+      ...(input.alongside ? { breathe: nextTurn } : {}),
+    });
     checkDigest(hash, diffId, 'layer');
     await recorder.end();
     return { ...layer, archiveBytes };
@@ -46,6 +51,12 @@ export async function unpackArchive(input: UnpackInput, source: AsyncIterable<Ui
 /** Removes a tree. In a thread, because there may be a million files in it. */
 export function removeTree({ path }: { path: string }): void {
   rmSync(path, { recursive: true, force: true });
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }
 
 async function* watching(

@@ -2,13 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { faultPoint } from '../../async/index.ts';
+import { faultPoint, SerialRunner } from '../../async/index.ts';
 import { spreadSubdirectories } from '../../host/files/index.ts';
 import type { Threads } from '../../host/threads/index.ts';
 import { packingOf } from './decompress.ts';
 import { hashFor } from './digest.ts';
 import { ImageError } from './image-error.ts';
-import { archiveRecord, type StoredLayer, unpackArchive } from './layer-job.ts';
+import { archiveRecord, type StoredLayer, type UnpackInput, unpackArchive } from './layer-job.ts';
 import { restoreArchive } from './layer-record.ts';
 import type { LayerUsage, UnpackLimits } from './unpack-layer.ts';
 
@@ -160,6 +160,8 @@ export class LayerStore {
     return (await readdir(this.#root)).filter((name) => !owned.has(name) && !this.#working.has(name));
   }
 
+  /** Small layers, one after another: together they would keep calls waiting. */
+  readonly #small = new SerialRunner();
   /** Directories that are being filled or emptied. */
   readonly #working = new Set<string>();
 
@@ -178,7 +180,7 @@ export class LayerStore {
       const input = { directory: made, diffId, packing, limits: this.#limits };
       const layer =
         size <= smallLayer
-          ? await unpackArchive(input, open())
+          ? await this.#unpackSmall(input, open())
           : await this.#threads.run<StoredLayer>('unpackArchive', input, open());
       await faultPoint('pull-image:unpacked');
       const record: LayerRecord = { version: 2, diffId, ...layer };
@@ -193,6 +195,15 @@ export class LayerStore {
     } finally {
       this.#working.delete(name);
     }
+  }
+
+  async #unpackSmall(input: UnpackInput, source: AsyncIterable<Uint8Array>): Promise<StoredLayer> {
+    // All of it first: nobody waits here for a registry that others are not waiting for.
+    const pieces = await Array.fromAsync(source);
+    const whole = async function* () {
+      yield* pieces;
+    };
+    return this.#small.run('unpack', () => unpackArchive({ ...input, alongside: true }, whole()));
   }
 
   async #remove(path: string, inodes: number): Promise<void> {

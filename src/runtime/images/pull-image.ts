@@ -18,6 +18,8 @@ export interface PullKit {
   silenceMs?: number;
   /** Told of what comes. */
   onBytes?: () => void;
+  /** The configuration of an image that is here. */
+  knownDocument?: (id: string) => Promise<Buffer> | undefined;
 }
 
 /** An image that was found, and its layers, to be fetched. */
@@ -80,7 +82,12 @@ async function pullFrom<T>(
     const text = error.code === 'NOT_FOUND' ? `${full}: not found` : error.message;
     throw new ImageError(error.code, `failed to resolve reference "${full}": ${text}`, { cause });
   });
-  const image = await readImage(first, client, kit.machine, signal);
+  const documents = {
+    manifest: (digest: string, stop?: AbortSignal) => client.manifest(digest, stop),
+    document: async (digest: string, stop?: AbortSignal) =>
+      (await kit.knownDocument?.(digest)?.catch(() => undefined)) ?? client.document(digest, stop),
+  };
+  const image = await readImage(first, documents, kit.machine, signal);
   await faultPoint('pull-image:manifest');
   const { manifest, id, configuration, document } = image;
   const layers = manifest.layers.map((descriptor, at): FoundLayer => {

@@ -52,6 +52,8 @@ const opaqueName = '.wh..wh..opq';
 const metadataPrefix = '.wh..wh.';
 /** What file systems give space out by, bytes. */
 const unit = 4096;
+/** Entries between two breaths: a millisecond or less. */
+const entriesAtOnce = 16;
 /** Bytes of directory names that are kept in mind until their times can be set. */
 const mostNameBytes = 256 * 2 ** 20;
 
@@ -59,6 +61,7 @@ const mostNameBytes = 256 * 2 ** 20;
  * Unpacks a layer into an empty directory, in the form that overlayfs takes: a whiteout (`.wh.NAME`, OCI image
  * specification, layer.md) becomes a character device 0/0, an opaque directory gets the attribute trusted.overlay.opaque.
  * A whiteout hides what layers below have, never what its own layer has, wherever in the layer it stands.
+ * `rest` gets all of the archive but the content of files; `breathe` is awaited now and then, to let others go on.
  * Nothing is written outside of the directory, whatever names and links the archive holds.
  *
  * File operations are synchronous: each takes microseconds, a round through the thread pool many times that. Large
@@ -68,13 +71,15 @@ export async function unpackLayer(
   stream: AsyncIterable<Uint8Array>,
   directory: string,
   limits: UnpackLimits,
-  rest?: RestSink,
+  options: { rest?: RestSink; breathe?: () => Promise<void> } = {},
 ): Promise<UnpackedLayer> {
+  const { rest, breathe } = options;
   const unpacker = new Unpacker(directory, limits);
   const reader = new TarReader(stream, rest ? { onRest: (bytes) => rest.add(bytes) } : {});
   try {
-    for (let entry = await reader.next(); entry; entry = await reader.next()) {
+    for (let count = 1, entry = await reader.next(); entry; count++, entry = await reader.next()) {
       await unpacker.add(entry, reader);
+      if (breathe && count % entriesAtOnce === 0) await breathe();
       if (rest?.isFull) await rest.drained();
     }
     await reader.drain();
