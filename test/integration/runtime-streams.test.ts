@@ -260,6 +260,18 @@ test('a container that ends takes its commands along; one that does not run take
   await runtime.remove(other);
 });
 
+test('a command whose OCI runtime was killed ends with an error, and does not go on alone', async () => {
+  const { containerId } = main;
+  const commands = [await exec(['sleep', '77020']), await exec(['sleep', '77020'], { tty: true })];
+  const call = runtime.cri.execSync({ containerId, cmd: ['sleep', '77020'], timeout: 0n });
+  const rejected = assert.rejects(call, /the OCI runtime's process was ended by SIGKILL/);
+  await pollUntil('the commands', () => processesWith('sleep 77020').length >= 3, { timeoutMs });
+  for (const pid of processesWith(`--root=${join(runtime.base, 'state/oci')} exec`)) process.kill(pid, 'SIGKILL');
+  for (const { status } of commands) assert.match(JSON.stringify(await status), /was ended by SIGKILL/);
+  await rejected;
+  await pollUntil('the end of all', () => processesWith('sleep 77020').length === 0, { timeoutMs });
+});
+
 test('execSync: both outputs as long as an answer can be, limits of time, no growth', async () => {
   const { containerId } = main;
   const long = await runtime.cri.execSync({
@@ -333,9 +345,13 @@ test('after a kill -9 of the runtime its commands are ended, and their files are
   assert.deepEqual(processesWith('sleep 77014'), []);
   await pollUntil('the files to go', () => execFiles(main).length === 0, { timeoutMs });
   const last = await exec(['sleep', '77015']);
-  await pollUntil('the command', () => processesWith('sleep 77015').length > 0, { timeoutMs });
+  const call = runtime.cri.execSync({ containerId: main.containerId, cmd: ['sleep', '77015'], timeout: 0n });
+  call.catch(() => {});
+  // Each has a process of the OCI runtime beside it; its command line does not show the command.
+  await pollUntil('the commands', () => processesWith('sleep 77015').length >= 2, { timeoutMs });
   await runtime.end('SIGTERM');
   assert.deepEqual(processesWith('sleep 77015'), []);
   assert.match(JSON.stringify(await last.status), /closed/);
+  await assert.rejects(call);
   await runtime.start();
 });

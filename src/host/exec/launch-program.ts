@@ -24,8 +24,8 @@ export interface LaunchedProgram {
   pipe(descriptor: number): Duplex;
   /** Resolves when it has ended; its output may still have to be read. */
   exited: Promise<void>;
-  /** Resolves with its status (128 + signal number) when it has ended and its output is read; never rejects. */
-  ended: Promise<{ status: number; error?: Error }>;
+  /** Resolves with its status (128 + signal number, and the signal) when it has ended and its output is read; never rejects. */
+  ended: Promise<{ status: number; error?: Error; signal?: NodeJS.Signals }>;
   kill(signal: NodeJS.Signals): void;
   /** Lets this process end while the program runs. */
   unref(): void;
@@ -40,9 +40,11 @@ export function launchProgram(argv: readonly string[], options: LaunchOptions = 
     detached: options.detached ?? false,
     ...(options.cwd ? { cwd: options.cwd } : {}),
   });
-  const ended = new Promise<{ status: number; error?: Error }>((resolve) => {
+  const ended: LaunchedProgram['ended'] = new Promise((resolve) => {
     child.on('error', (error) => resolve({ status: 127, error }));
-    child.on('close', (code, signal) => resolve({ status: code ?? (signal === 'SIGKILL' ? 137 : 143) }));
+    child.on('close', (code, signal) =>
+      resolve({ status: code ?? (signal === 'SIGKILL' ? 137 : 143), ...(signal ? { signal } : {}) }),
+    );
   });
   const exited = new Promise<void>((resolve) => {
     child.on('error', () => resolve());

@@ -25,6 +25,8 @@ export interface ProgramOptions {
 export interface ProgramResult {
   /** The exit status; 128 + signal number when a signal ended it. */
   status: number;
+  /** The signal that ended it. */
+  signal?: NodeJS.Signals;
   /** Whether its time was up. */
   timedOut: boolean;
   stdout: Buffer;
@@ -97,7 +99,14 @@ export function runProgram(argv: readonly string[], options: ProgramOptions = {}
       const status = code ?? 128 + (signalNumbers[signal ?? ''] ?? 0);
       const [output, errors] = [stdout(), stderr()];
       const truncated = output.truncated || errors.truncated;
-      resolve({ status, timedOut, stdout: output.bytes, stderr: errors.bytes, truncated });
+      resolve({
+        status,
+        ...(signal ? { signal } : {}),
+        timedOut,
+        stdout: output.bytes,
+        stderr: errors.bytes,
+        truncated,
+      });
     });
   });
 }

@@ -146,6 +146,11 @@ export async function endAbandonedExecs(context: RuntimeContext, record: Contain
     if (file.startsWith(prefix)) await rm(join(bundle, file), { force: true });
 }
 
+/** Somebody (the kernel, for want of memory) has killed the OCI runtime's process, and how the command ends is not seen. */
+export function runtimeKilled(signal: string): RuntimeError {
+  return new RuntimeError('UNKNOWN', `failed to exec in container: the OCI runtime's process was ended by ${signal}`);
+}
+
 /** What an OCI runtime says when it could not start a command. */
 export function execFailure(stderr: string): RuntimeError {
   const lines = stderr.split('\n').filter((line) => line.trim() !== '');

@@ -3,7 +3,7 @@ import type { ExecSyncRequest, ExecSyncResponseSchema } from '../../api/cri/inde
 import { faultPoint } from '../../async/index.ts';
 import { runProgram } from '../../host/exec/index.ts';
 import { maxMessageBytes } from '../../wire/grpc/index.ts';
-import { execFailure, prepareExec } from '../containers/exec.ts';
+import { execFailure, prepareExec, runtimeKilled } from '../containers/exec.ts';
 import type { RuntimeContext } from '../context.ts';
 import { RuntimeError } from '../errors.ts';
 
@@ -40,6 +40,10 @@ export async function execSync(
         ? `command ${JSON.stringify(request.cmd)} timed out: timeout ${request.timeout}s exceeded: context deadline exceeded`
         : `command ${JSON.stringify(request.cmd)} was ended: the caller is gone`,
     );
+  if (result.signal) {
+    await exec.kill({ pid: 0, ended: () => true });
+    throw runtimeKilled(result.signal);
+  }
   if (result.status !== 0 && !exec.started()) throw execFailure(result.stderr.toString('utf8'));
   const [stdout, stderr] = fit(result.stdout, result.stderr, maximumOutputBytes);
   if (result.truncated || stdout.length < result.stdout.length || stderr.length < result.stderr.length)

@@ -9,7 +9,7 @@ import {
   serveRemoteCommand,
   type TerminalSize,
 } from '../../wire/streams/index.ts';
-import { execFailure, type PreparedExec, prepareExec, shellCodeOf } from '../containers/exec.ts';
+import { execFailure, type PreparedExec, prepareExec, runtimeKilled, shellCodeOf } from '../containers/exec.ts';
 import type { RuntimeContext } from '../context.ts';
 import { messageOf } from '../errors.ts';
 import { StartGate } from './start-gate.ts';
@@ -61,10 +61,9 @@ async function runOnPipes(context: RuntimeContext, exec: PreparedExec, remote: R
   const gate = new StartGate({ started: exec.started, exited: program.exited, clock: context.clock });
   program.stderr?.pipe(gate);
   const outputs = [pass(program.stdout!, remote.stdout, remote.signal), pass(gate, remote.stderr, remote.signal)];
-  const { status, error } = await program.ended;
+  const end = await program.ended;
   await Promise.all(outputs);
-  if (error) return { error: `cannot run the OCI runtime: ${error.message}` };
-  return status !== 0 && !exec.started() ? notStarted(gate.said, remote.stderr) : { code: status };
+  return statusOf(end, exec, { said: gate.said, errors: remote.stderr });
 }
 
 /** A terminal of ours, to which the OCI runtime passes on what is on the container's own. */
@@ -83,13 +82,25 @@ async function runOnTerminal(context: RuntimeContext, exec: PreparedExec, remote
     const gate = new StartGate({ started: exec.started, exited: program.exited, clock: context.clock });
     stream.pipe(gate);
     const output = pass(gate, remote.stdout, remote.signal);
-    const { status, error } = await program.ended;
-    if (error) return { error: `cannot run the OCI runtime: ${error.message}` };
+    const end = await program.ended;
     await output;
-    return status !== 0 && !exec.started() ? notStarted(gate.said, remote.stdout) : { code: status };
+    return await statusOf(end, exec, { said: gate.said, errors: remote.stdout });
   } finally {
     terminal.close();
   }
+}
+
+async function statusOf(
+  { status, error, signal }: Awaited<LaunchedProgram['ended']>,
+  exec: PreparedExec,
+  { said, errors }: { said: string; errors: Writable | undefined },
+): Promise<ExitStatus> {
+  if (error) return { error: `cannot run the OCI runtime: ${error.message}` };
+  if (signal) {
+    await exec.kill({ pid: 0, ended: () => true });
+    return { error: runtimeKilled(signal).message };
+  }
+  return status !== 0 && !exec.started() ? notStarted(said, errors) : { code: status };
 }
 
 function endWithClient(exec: PreparedExec, remote: RemoteCommand, program: LaunchedProgram): void {
