@@ -3,7 +3,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { equals } from '@bufbuild/protobuf';
 import { ContainerConfigSchema, PodSandboxConfigSchema } from '../api/cri/index.ts';
-import { type Clock, type Component, SerialRunner, type StopOptions } from '../async/index.ts';
+import type { Clock, Component, StopOptions } from '../async/index.ts';
 import { openCgroups } from '../host/cgroups/index.ts';
 import { mayLowerOomScore, ownOomScoreAdj } from '../host/exec/index.ts';
 import type { FileLock } from '../host/files/index.ts';
@@ -11,7 +11,7 @@ import type { Logger } from '../log/index.ts';
 import { type GrpcServer, refuseServed, serveGrpc } from '../wire/grpc/index.ts';
 import type { HttpServer } from '../wire/http/index.ts';
 import { adopt } from './adopt.ts';
-import { CallLog, Flights } from './calls/index.ts';
+import { CallLog, Flights, TracedRunner } from './calls/index.ts';
 import { noteExit, noteLostExits } from './containers/exited.ts';
 import { ExitWatcher } from './containers/exits.ts';
 import { OciRuntime } from './containers/oci-runtime.ts';
@@ -214,7 +214,7 @@ async function makeContext(options: {
       ...(await streamingTls(settings.streamingTls)),
     }),
     kernel: probeKernel(),
-    serial: new SerialRunner(),
+    serial: new TracedRunner(),
     calls: new CallLog(clock),
     flights: makeFlights(),
     exitWaiters: new Map(),

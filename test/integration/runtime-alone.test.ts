@@ -325,3 +325,62 @@ test('a call that is stuck says where, to its caller, to the next one and in the
   );
   await runtime.remove();
 });
+
+test('a volume that does not answer stops its own container only, is named, and its name is free when it is over', async (t) => {
+  if (!existsSync('/dev/fuse')) return t.skip('the kernel has no FUSE');
+  const hung = join(base, 'hung');
+  await mkdir(hung);
+  const support = join(import.meta.dirname, '../support/hung-mount.ts');
+  const mount = spawn(process.execPath, [support, hung], { stdio: ['pipe', 'pipe', 'inherit'] });
+  started.push(mount);
+  await once(mount.stdout, 'data');
+  await using registry = await startRegistryInside();
+  const rules = {
+    registries: [{ registry: 'images.example', mirrors: [`http://${registry.host}`] }],
+    bridgeName: 'dhalone3',
+  };
+  const file = await configure('hung.yaml', JSON.stringify({ ...rules, podCidr: '10.7.0.0/24' }));
+  const runtime = await start('patient', ['--config', file]);
+  const image = { image: 'images.example/demo/busybox:1' };
+  await runtime.images.pullImage({ image });
+  const sandboxConfig = {
+    metadata: { name: 'p', uid: 'u', namespace: 'n', attempt: 0 },
+    logDirectory: join(base, 'logs'),
+  };
+  const { podSandboxId } = await runtime.cri.runPodSandbox({ config: sandboxConfig });
+  const container = (name: string, hostPath: string) => ({
+    podSandboxId,
+    sandboxConfig,
+    config: {
+      metadata: { name, attempt: 0 },
+      image,
+      command: ['sleep', '9'],
+      mounts: [{ hostPath, containerPath: '/v' }],
+    },
+  });
+  const bad = container('bad', join(hung, 'data'));
+  for (const words of [
+    /waiting [\d.]+ s for stat of volume .*hung\/data$/,
+    /an earlier call \(CreateContainer of container bad .*stat of volume .*hung\/data\)$/,
+  ])
+    await assert.rejects(runtime.cri.createContainer(bad, { timeoutMs: 1000 }), {
+      code: 'DEADLINE_EXCEEDED',
+      message: words,
+    });
+  const { containerId } = await runtime.cri.createContainer(container('good', base));
+  await runtime.cri.startContainer({ containerId });
+  mount.stdin.end();
+  await once(mount, 'exit');
+  await pollUntil(
+    'the end of the stuck call',
+    async () =>
+      !JSON.parse((await runtime.cri.status({ verbose: true })).info['calls']!).inFlight.some(
+        ({ call }: { call: string }) => call.startsWith('CreateContainer'),
+      ),
+    { timeoutMs: 10_000 },
+  );
+  await mkdir(join(hung, 'data'));
+  const again = await runtime.cri.createContainer(bad);
+  assert.ok(again.containerId);
+  await runtime.remove();
+});

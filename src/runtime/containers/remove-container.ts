@@ -1,5 +1,6 @@
 import { ContainerEventType } from '../../api/cri/index.ts';
 import { faultPoint } from '../../async/index.ts';
+import { stage } from '../calls/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import { removeTree } from '../store/json-file.ts';
@@ -19,6 +20,7 @@ export async function removeContainer(context: RuntimeContext, record: Container
     await releaseContainer(context, record);
     await faultPoint('remove-container:released');
     await context.store.containers.delete(record.id);
+    context.flights.containers.forget(record.id);
     await faultPoint('remove-container:forgotten');
     publishContainer(context, record, ContainerEventType.CONTAINER_DELETED_EVENT);
   });
@@ -26,9 +28,11 @@ export async function removeContainer(context: RuntimeContext, record: Container
 
 /** Gives up everything that a container has but its record. */
 export async function releaseContainer(context: RuntimeContext, record: ContainerRecord): Promise<void> {
-  await clearTask(context, record);
+  await stage('clear the task', () => clearTask(context, record));
   await faultPoint('release-container:task');
-  await Promise.all([record.id, ...record.imageMounts].map((key) => context.rootfs.remove(key)));
+  await stage('remove the root file system', () =>
+    Promise.all([record.id, ...record.imageMounts].map((key) => context.rootfs.remove(key))),
+  );
   await faultPoint('release-container:rootfs');
   await unmountMappedVolumes(context, record.id);
   await removeTree(context.paths.bundle(record.id));

@@ -1,5 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { AuthConfig, PullImageRequest, PullImageResponseSchema } from '../../api/cri/index.ts';
+import { stage } from '../calls/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { invalid, RuntimeError } from '../errors.ts';
 import { ImageError, parseImageReference, type RegistryAuth } from '../images/index.ts';
@@ -14,7 +15,8 @@ export async function pullImage(
   if (!reference) throw invalid('no image is named');
   try {
     const auth = credentialsFor(parseImageReference(reference).registry, request.auth);
-    const { id } = await context.images.pull(reference, { ...(auth ? { auth } : {}), signal });
+    const pull = () => context.images.pull(reference, { ...(auth ? { auth } : {}), signal });
+    const { id } = await stage('pull', pull);
     return { imageRef: id };
   } catch (error) {
     throw asRuntimeError(error);

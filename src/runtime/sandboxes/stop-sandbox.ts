@@ -40,6 +40,7 @@ export async function removeSandbox(context: RuntimeContext, sandbox: SandboxRec
     await releaseSandbox(context, sandbox);
     await faultPoint('remove-sandbox:released');
     await context.store.sandboxes.delete(sandbox.id);
+    context.flights.sandboxes.forget(sandbox.id);
     await faultPoint('remove-sandbox:forgotten');
     publishSandbox(context, sandbox, ContainerEventType.CONTAINER_DELETED_EVENT);
   });

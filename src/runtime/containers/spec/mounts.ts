@@ -1,6 +1,7 @@
-import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { type Mount, MountPropagation } from '../../../api/cri/index.ts';
-import { invalid, RuntimeError, unlessMissing } from '../../errors.ts';
+import { invalid } from '../../errors.ts';
+import { hostPath } from '../host-path.ts';
 import type { OciMount } from './oci-spec.ts';
 
 /** Files and directories of the sandbox that its containers see. */
@@ -118,7 +119,7 @@ async function resolveVolumes(options: Parameters<typeof resolveMounts>[0]): Pro
   await Promise.all(
     asked.map(async (mount) => {
       checkRecursiveReadOnly(mount);
-      const source = images.get(mount.containerPath) ?? (await hostSource(mount.hostPath));
+      const source = images.get(mount.containerPath) ?? (await hostPath(mount.hostPath));
       if (!isImage(mount) && mount.propagation !== MountPropagation.PROPAGATION_PRIVATE)
         await checkPropagation(mount, source);
       sources.set(mount, source);
@@ -157,17 +158,6 @@ function checkRecursiveReadOnly(mount: Mount): void {
 function normalizeDestination(path: string): string {
   if (path === '') throw invalid('a mount has no container path');
   return path.startsWith('/') ? path : `/${path}`;
-}
-
-/** The real path of a volume, made as a directory when nothing is there. */
-async function hostSource(path: string): Promise<string> {
-  if (!path.startsWith('/')) throw invalid(`mount source "${path}" is not an absolute path`);
-  if (!(await unlessMissing(stat(path)))) await mkdir(path, { recursive: true, mode: 0o755 });
-  try {
-    return await realpath(path);
-  } catch (cause) {
-    throw new RuntimeError('UNKNOWN', `failed to resolve symlink "${path}": ${(cause as Error).message}`, { cause });
-  }
 }
 
 /** Mounts can only travel along a shared (or, towards the container, slave) mount of the host. */
