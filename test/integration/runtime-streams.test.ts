@@ -220,7 +220,7 @@ function execFiles({ containerId, podSandboxId }: TestContainer): string[] {
   const tree = existsSync('/sys/fs/cgroup/pids') ? '/sys/fs/cgroup/pids' : '/sys/fs/cgroup';
   const cgroup = join(tree, runtime.cgroupParent, podSandboxId, containerId);
   const names = [join(runtime.base, 'state/containers', containerId), cgroup].flatMap((path) => readdirSync(path));
-  return names.filter((name) => name.startsWith('exec-'));
+  return names.filter((name) => name.startsWith('deckhand-exec-'));
 }
 
 test('what a command leaves running goes on as part of the container; nothing else is left', async () => {

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -128,7 +129,6 @@ export function describeOciFailure(output: string): string {
 
 /** Tells conmon to open the log anew, or to resize the terminal. */
 export async function sendControl(bundle: string, line: string): Promise<void> {
-  const { constants } = await import('node:fs');
   const pipe = await open(join(bundle, conmonFiles.control), constants.O_WRONLY | constants.O_NONBLOCK);
   try {
     await pipe.write(`${line}\n`);

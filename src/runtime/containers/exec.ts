@@ -35,7 +35,8 @@ export interface ExecOptions {
   size?: TerminalSize | undefined;
 }
 
-const prefix = 'exec-';
+/** Of files and groups; no container names a cgroup of its own like that. */
+const prefix = 'deckhand-exec-';
 
 /** How long the OCI runtime has to end after its command was killed, milliseconds. */
 const graceMs = 2_000;

@@ -46,7 +46,8 @@ export async function reopenLog(context: RuntimeContext, record: ContainerRecord
     throw new RuntimeError('UNKNOWN', `${next} is in the way of the new log: it is no file`);
   await (await open(next, 'a', 0o600)).close();
   await faultPoint('reopen-log:begin');
-  await sendControl(bundle, reopenLine).catch((cause: unknown) => {
+  await sendControl(bundle, reopenLine).catch(async (cause: unknown) => {
+    await rm(next, { force: true });
     throw codeOf(cause) === 'ENXIO' ? monitorGone(record.id) : cause;
   });
   await faultPoint('reopen-log:asked');

@@ -7,7 +7,8 @@ import { WebSocket } from 'ws';
 import { createHttpServer, HttpClient } from '../http/index.ts';
 import type { ExitStatus } from './exit-status.ts';
 import { type RemoteCommand, serveRemoteCommand } from './remote-command.ts';
-import { openRemoteCommand } from './stream-client.ts';
+import { SpdySession } from './spdy/index.ts';
+import { dialSpdy, openRemoteCommand } from './stream-client.ts';
 import { translateRemoteCommand } from './translate-upgrade.ts';
 
 /** What the server does with a command; by path. */
@@ -174,4 +175,20 @@ test('WebSocket: sizes of the terminal come on a channel of their own', async ()
   socket.send(Buffer.from('\x04{"Width":0}'));
   socket.send(Buffer.from('\x04{"Width":80,"Height":24}'));
   assert.equal((await collected)[1], '{"width":80,"height":24}');
+});
+
+test('SPDY: the older versions, and clients that name none, hear how it ended as a text', async () => {
+  for (const version of ['v3.channel.k8s.io', 'v2.channel.k8s.io', 'channel.k8s.io', '']) {
+    const { socket, head } = await dialSpdy({ client, path: '/both?stderr' }, version ? [version] : []);
+    const session = new SpdySession(socket, { role: 'client' }, head);
+    const [error, stdout, stderr] = ['error', 'stdout', 'stderr'].map((name) =>
+      session.open({ streamtype: name }, { finished: true }),
+    );
+    assert.deepEqual(
+      await Promise.all([text(stdout!), text(stderr!), text(error!)]),
+      ['out', 'err', 'command terminated with non-zero exit code: exit status 3'],
+      version,
+    );
+    session.close();
+  }
 });
