@@ -40,8 +40,19 @@ export interface TestPod {
 
 let started = 0;
 
-/** The OCI runtime that tests are told to use; without one, the runtime's own choice. */
-const handlerOf = (path: string | undefined): object => (path ? { runtimes: [{ name: basename(path), path }] } : {});
+/**
+ * With the built-in bridge. Tests that are told which OCI runtime to use are in a kernel that it works in, which may have no
+ * nftables: there a CNI plugin makes the network.
+ */
+async function settingsOf(base: string, ociRuntime: string | undefined): Promise<object> {
+  if (!ociRuntime) return { podCidr: '10.98.0.0/24', bridgeName: 'dhtest0' };
+  const cniConfDir = join(base, 'cni');
+  await mkdir(cniConfDir);
+  const ipam = { type: 'host-local', ranges: [[{ subnet: '10.98.0.0/24' }]], dataDir: join(base, 'ipam') };
+  const network = { cniVersion: '1.0.0', name: 'test', plugins: [{ type: 'bridge', bridge: 'dhtest0', ipam }] };
+  await writeFile(join(cniConfDir, '10-test.conflist'), JSON.stringify(network));
+  return { cniConfDir, runtimes: [{ name: basename(ociRuntime), path: ociRuntime }] };
+}
 
 /** What a fixture is started with. */
 export interface FixtureOptions {
@@ -56,8 +67,7 @@ export interface FixtureOptions {
 }
 
 /**
- * A runtime of its own, in a network namespace without an uplink, with a small image named `busybox`. Its pods have a
- * loopback link and no other, so it works on kernels without packet filters too.
+ * A runtime of its own, in a network namespace without an uplink, with a small image named `busybox`.
  */
 export class RuntimeFixture implements AsyncDisposable {
   readonly base: string;
@@ -86,15 +96,12 @@ export class RuntimeFixture implements AsyncDisposable {
       paths.map((path) => join(base, path)),
     ]);
     const fixture = new RuntimeFixture(base, namespace, {
-      ...handlerOf(process.env.DECKHAND_TEST_OCI_RUNTIME),
+      ...(await settingsOf(base, process.env['DECKHAND_TEST_OCI_RUNTIME'])),
       ...Object.fromEntries(directories),
       ...options.settings,
     });
     // Root of a user namespace is somebody else outside, and must get through.
     await chmod(base, 0o711);
-    await mkdir(join(base, 'cni'));
-    const network = { cniVersion: '1.0.0', name: 'test', plugins: [{ type: 'loopback' }] };
-    await writeFile(join(base, 'cni', '10-test.conflist'), JSON.stringify(network));
     const image = makeImage([makeLayer(await busyboxEntries(applets.split(' '), options.entries))], {
       config: { Env: ['PATH=/bin'], Cmd: ['sh'], ...options.imageConfig },
     });
@@ -113,7 +120,6 @@ export class RuntimeFixture implements AsyncDisposable {
       root: join(this.base, 'root'),
       state: join(this.base, 'state'),
       cgroupParent: this.cgroupParent,
-      cniConfDir: join(this.base, 'cni'),
       ...this.#settings,
     });
     const script = join(import.meta.dirname, 'runtime-process.ts');

@@ -1,4 +1,5 @@
-import { chown, mkdir, writeFile } from 'node:fs/promises';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { chown, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type ContainerConfig, ContainerEventType, NamespaceMode } from '../../api/cri/index.ts';
 import { faultPoint, UndoStack } from '../../async/index.ts';
@@ -14,7 +15,7 @@ import type { ContainerRecord } from '../store/container-record.ts';
 import { removeTree } from '../store/json-file.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
 import { checkContainerConfig } from './check-container.ts';
-import { groundOf } from './ground.ts';
+import { groundOf, userTablesOf } from './ground.ts';
 import type { ImageConfig } from './image-config.ts';
 import { imageOf, lastingReference } from './image-of.ts';
 import { mountImageVolumes } from './image-volumes.ts';
@@ -91,8 +92,8 @@ async function prepareContainer(
   undo.add('image volumes', () => Promise.all(record.imageMounts.map((key) => context.rootfs.remove(key))));
   const imageMounts = await stage('mount image volumes', () => mountImageVolumes(context, record, owner));
   await faultPoint('create-container:volumes');
-  record.user = await stage('resolve the user', () =>
-    resolveUser(rootfs, imageConfig.user, config.linux?.securityContext),
+  record.user = await stage('resolve the user', async () =>
+    resolveUser(await userTablesOf(context, image.id, rootfs), imageConfig.user, config.linux?.securityContext),
   );
   undo.add('bundle', () => removeTree(context.paths.bundle(id)));
   undo.add('mapped volumes', () => unmountMappedVolumes(context, id));
@@ -131,30 +132,29 @@ async function writeBundle(inputs: {
 }): Promise<void> {
   const { context, sandbox, record, rootfs, imageConfig } = inputs;
   const { config } = record;
-  const [spec] = await Promise.all([
-    buildSpec({
-      ground: groundOf(context),
-      config,
-      sandbox,
-      sandboxMounts: sandboxMounts(context.paths.sandbox(sandbox.id), sandbox),
-      rootfs,
-      image: imageConfig,
-      imageMounts: inputs.imageMounts,
-      imageReference: nameOf(config),
-      user: record.user,
-      cgroupPath: record.cgroupPath,
-      oomScoreAdj: clampOomScoreAdj(context, config.linux?.resources?.oomScoreAdj),
-      recursiveReadOnlyProblem: async () =>
-        (await featuresOf(context, sandbox.runtimeHandler)).recursiveReadOnlyProblem,
-      mapVolumes: (volumes) => mountMappedVolumes(context, record.id, volumes),
-      ...targetOf(context, sandbox, config),
-    }),
-    mkdir(context.paths.bundle(record.id), { recursive: true, mode: 0o711 }),
-  ]);
+  const spec = await buildSpec({
+    ground: groundOf(context),
+    config,
+    sandbox,
+    sandboxMounts: sandboxMounts(context.paths.sandbox(sandbox.id), sandbox),
+    rootfs,
+    image: imageConfig,
+    imageMounts: inputs.imageMounts,
+    imageReference: nameOf(config),
+    user: record.user,
+    cgroupPath: record.cgroupPath,
+    oomScoreAdj: clampOomScoreAdj(context, config.linux?.resources?.oomScoreAdj),
+    recursiveReadOnlyProblem: async () => (await featuresOf(context, sandbox.runtimeHandler)).recursiveReadOnlyProblem,
+    mapVolumes: (volumes) => mountMappedVolumes(context, record.id, volumes),
+    ...targetOf(context, sandbox, config),
+  });
   const isReadOnly = spec.root.readonly;
   await makeDirectories(rootfs, [...(isReadOnly ? [] : [spec.process.cwd]), ...imageConfig.volumes], sandbox);
   if (isReadOnly) await addOwnVolumes(spec, rootfs, imageConfig.volumes);
-  await writeFile(join(context.paths.bundle(record.id), 'config.json'), JSON.stringify(spec));
+  // Two small writes to what is memory on most machines: asking a thread to do them takes longer.
+  const bundle = context.paths.bundle(record.id);
+  mkdirSync(bundle, { recursive: true, mode: 0o711 });
+  writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec));
 }
 
 /**

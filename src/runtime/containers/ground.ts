@@ -1,6 +1,7 @@
 import type { RuntimeContext } from '../context.ts';
 import { machineResources } from './spec/resources.ts';
 import type { SpecGround } from './spec/spec.ts';
+import { UserTableCache, type UserTables } from './spec/user-tables.ts';
 
 const grounds = new WeakMap<RuntimeContext, SpecGround>();
 
@@ -19,4 +20,13 @@ export function groundOf(context: RuntimeContext): SpecGround {
   };
   grounds.set(context, ground);
   return ground;
+}
+
+const tables = new WeakMap<RuntimeContext, UserTableCache>();
+
+/** The users and groups of an image, as its files at the root say. */
+export function userTablesOf(context: RuntimeContext, imageId: string, root: string): Promise<UserTables> {
+  const cache = tables.get(context) ?? new UserTableCache();
+  tables.set(context, cache);
+  return cache.get(imageId, root);
 }

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { LinuxContainerSecurityContextSchema, SupplementalGroupsPolicy } from '../../../api/cri/index.ts';
-import { resolveUser } from './process-user.ts';
+import { makeSpecialFile } from '../../../host/files/index.ts';
+import { resolveUser as resolve } from './process-user.ts';
 import { resolveInRoot } from './root-path.ts';
+import { readUserTables, UserTableCache } from './user-tables.ts';
 
 let root = '';
 before(async () => {
@@ -16,6 +18,9 @@ before(async () => {
   await writeFile(join(root, 'etc/group'), 'root:x:0:\nweb:x:1000:\nextra:x:50000:web,other\n');
 });
 after(() => rm(root, { recursive: true, force: true }));
+
+const resolveUser = async (directory: string, user: string, security: Parameters<typeof resolve>[2]) =>
+  resolve(await readUserTables(directory), user, security);
 
 const context = (fields: object) => create(LinuxContainerSecurityContextSchema, fields);
 
@@ -44,6 +49,34 @@ test('names that the image does not have, and a group without a user, are refuse
     resolveUser(root, 'web', context({ runAsGroup: { value: 5n } })),
     /user group is specified without user/,
   );
+});
+
+test('a number is a number, even where somebody is called so', async () => {
+  const tables = { users: [{ name: '7', uid: 0, gid: 0 }], groups: [] };
+  assert.equal(resolve(tables, '', context({ runAsUser: { value: 7n } })).uid, 7);
+  assert.equal(resolve(tables, '7', undefined).uid, 0);
+});
+
+test('an image whose list of users is a pipe or is too large is refused, none at all is an empty one', async () => {
+  const hostile = await mkdtemp(join(tmpdir(), 'deckhand-root-'));
+  try {
+    assert.deepEqual(await readUserTables(hostile), { users: [], groups: [] });
+    await mkdir(join(hostile, 'etc'));
+    makeSpecialFile(join(hostile, 'etc/passwd'), 'fifo', 0o644);
+    const cache = new UserTableCache();
+    await assert.rejects(cache.get('image', hostile), /\/etc\/passwd is not a file/);
+    await rm(join(hostile, 'etc/passwd'));
+    await writeFile(join(hostile, 'etc/passwd'), '');
+    await truncate(join(hostile, 'etc/passwd'), 1e9);
+    await assert.rejects(cache.get('image', hostile), /larger than 16 MiB/);
+    await writeFile(join(hostile, 'etc/passwd'), 'a:x:1:2:::\nb:x:one:2\n');
+    const { users } = await cache.get('image', hostile);
+    assert.deepEqual(users, [{ name: 'a', uid: 1, gid: 2 }]);
+    await rm(join(hostile, 'etc/passwd'));
+    assert.deepEqual((await cache.get('image', hostile)).users, users);
+  } finally {
+    await rm(hostile, { recursive: true });
+  }
 });
 
 test('links never lead out of a root', async () => {

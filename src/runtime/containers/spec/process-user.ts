@@ -1,37 +1,23 @@
-import { readFile } from 'node:fs/promises';
 import { type LinuxContainerSecurityContext, SupplementalGroupsPolicy } from '../../../api/cri/index.ts';
-import { invalid, unlessMissing } from '../../errors.ts';
+import { invalid } from '../../errors.ts';
 import type { ResolvedUser } from '../../store/container-record.ts';
-import { resolveInRoot } from './root-path.ts';
-
-interface PasswdEntry {
-  name: string;
-  uid: number;
-  gid: number;
-}
-
-interface GroupEntry {
-  name: string;
-  gid: number;
-  members: string[];
-}
+import type { GroupEntry, PasswdEntry, UserTables } from './user-tables.ts';
 
 /**
  * Who the process is: the security context's user, else the image's (`user`, `uid:gid`, `user:group`, …), looked up in
- * the root's own /etc/passwd and /etc/group, with the supplemental groups that the policy asks for.
+ * the image's own /etc/passwd and /etc/group, with the supplemental groups that the policy asks for.
  * @throws RuntimeError INVALID_ARGUMENT for a name that the files do not have
  */
-export async function resolveUser(
-  rootfs: string,
+export function resolveUser(
+  { users, groups }: UserTables,
   imageUser: string,
   context: LinuxContainerSecurityContext | undefined,
-): Promise<ResolvedUser> {
-  const [users, groups] = await Promise.all([readPasswd(rootfs), readGroups(rootfs)]);
+): ResolvedUser {
   const asked = context?.runAsUser ? String(context.runAsUser.value) : context?.runAsUsername;
   if (context?.runAsGroup && !asked) throw invalid('user group is specified without user');
   const [userPart = '', imageGroup] = (asked || imageUser).split(':');
   const groupPart = context?.runAsGroup ? String(context.runAsGroup.value) : imageGroup;
-  const { uid, entry } = findUser(users, userPart);
+  const { uid, entry } = context?.runAsUser ? findUid(users, userPart) : findUser(users, userPart);
   const gid = groupPart ? findGroup(groups, groupPart) : (entry?.gid ?? 0);
   const additional = new Set<number>(context?.supplementalGroups.map(Number) ?? []);
   if (context?.supplementalGroupsPolicy !== SupplementalGroupsPolicy.Strict && entry)
@@ -44,6 +30,11 @@ function findUser(users: readonly PasswdEntry[], part: string): { uid: number; e
   const named = users.find(({ name }) => name === part);
   if (named) return { uid: named.uid, entry: named };
   if (part === '') return { uid: 0, entry: users.find(({ uid }) => uid === 0) };
+  return findUid(users, part);
+}
+
+/** A number is a number, even where somebody is called so. */
+function findUid(users: readonly PasswdEntry[], part: string): { uid: number; entry?: PasswdEntry } {
   const uid = parseId(part);
   if (uid === undefined) throw invalid(`no users found: user "${part}" is not in the image's /etc/passwd`);
   return { uid, entry: users.find((one) => one.uid === uid) };
@@ -59,28 +50,4 @@ function parseId(text: string): number | undefined {
   const id = /^\d+$/.test(text) ? Number(text) : undefined;
   if (id !== undefined && id > 0x7fffffff) throw invalid(`uids and gids must be in range 0-2147483647, not ${text}`);
   return id;
-}
-
-async function readTable(rootfs: string, path: string): Promise<string[][]> {
-  const file = await unlessMissing(readFile(await resolveInRoot(rootfs, path), 'utf8'));
-  return (file ?? '')
-    .split('\n')
-    .filter((line) => line !== '' && !line.startsWith('#'))
-    .map((line) => line.split(':'));
-}
-
-async function readPasswd(rootfs: string): Promise<PasswdEntry[]> {
-  return (await readTable(rootfs, '/etc/passwd')).map(([name = '', , uid, gid]) => ({
-    name,
-    uid: Number(uid),
-    gid: Number(gid),
-  }));
-}
-
-async function readGroups(rootfs: string): Promise<GroupEntry[]> {
-  return (await readTable(rootfs, '/etc/group')).map(([name = '', , gid, members = '']) => ({
-    name,
-    gid: Number(gid),
-    members: members.split(',').filter(Boolean),
-  }));
 }

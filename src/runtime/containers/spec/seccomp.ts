@@ -49,6 +49,17 @@ function parseProfilePath(path: string): Pick<SecurityProfile, 'profileType' | '
 
 /** The RuntimeDefault profile for a set of capabilities. */
 export function defaultSeccomp(capabilities: readonly string[]): OciSeccomp {
+  const key = capabilities.join(' ');
+  const known = defaults.get(key) ?? makeDefault(capabilities);
+  // As many as there are sets of capabilities in use, which are few; a client could think of many.
+  if (defaults.size >= 100) defaults.clear();
+  defaults.set(key, known);
+  return known;
+}
+
+const defaults = new Map<string, OciSeccomp>();
+
+function makeDefault(capabilities: readonly string[]): OciSeccomp {
   const allow = 'SCMP_ACT_ALLOW';
   const granted = capabilities.flatMap((name) => byCapability[name]?.split(' ') ?? []);
   const namespaces = capabilities.includes('CAP_SYS_ADMIN');
