@@ -178,3 +178,22 @@ test('a client that does not read holds up nobody and is dropped', async () => {
   assert.match(readFileSync(writer.log, 'utf8').slice(-2000), /xxx/);
   await runtime.remove(writer);
 });
+
+test('after a kill -9 of the runtime the container goes on, and clients attach again', async () => {
+  const cat = await runtime.run(['cat'], { stdin: true });
+  const lost = await attach(cat, { stdin: true });
+  const heardBefore = hear(lost);
+  lost.stdin!.write('one\n');
+  await pollUntil('the echo', () => heardBefore.text === 'one\n', { timeoutMs });
+  await runtime.end('SIGKILL');
+  assert.match(JSON.stringify(await lost.status), /connection was closed/);
+  await runtime.start();
+  const again = await pollUntil('the new runtime', () => attach(cat, { stdin: true }).catch(() => undefined), {
+    timeoutMs,
+  });
+  const heard = hear(again);
+  again.stdin!.write('two\n');
+  await pollUntil('the echo', () => heard.text === 'two\n', { timeoutMs });
+  again.close();
+  await runtime.remove(cat);
+});

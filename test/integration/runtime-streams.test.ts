@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { WebSocket } from 'ws';
-import { pollUntil } from '../../src/async/index.ts';
+import { pollUntil, systemClock } from '../../src/async/index.ts';
 import { HttpClient } from '../../src/wire/http/index.ts';
 import { openRemoteCommand, type RemoteProcess } from '../../src/wire/streams/index.ts';
 import { processesWith, type TestContainer, TestRuntime } from '../support/test-runtime.ts';
@@ -181,6 +181,20 @@ test('half a gigabyte through a command, both ways, and a client that does not r
   assert.ok(runtime.memory() < before + (100 << 20), `from ${before} to ${runtime.memory()} bytes`);
   endless.close();
   await pollUntil('the end of the command', () => processesWith('yes unread').length === 0, { timeoutMs });
+});
+
+test('a slow client gets all of it, also what was written right before the end', async () => {
+  const wanted = Array.from({ length: 100_000 }, (_, index) => `${index + 1}\n`).join('');
+  for (const tty of [false, true]) {
+    const counting = await exec(['seq', '1', '100000'], { tty });
+    let got = '';
+    for await (const part of counting.stdout!) {
+      got += String(part);
+      if (got.length < 100_000) await systemClock.sleep(20);
+    }
+    assert.ok((tty ? got.replaceAll('\r\n', '\n') : got) === wanted, `${got.length} of ${wanted.length}`);
+    assert.deepEqual(await counting.status, { code: 0 });
+  }
 });
 
 test('input that the command does not take stops nothing else, and the client can go', async () => {

@@ -61,8 +61,7 @@ async function attach(
 ): Promise<void> {
   const { id, config } = record;
   const bundle = context.paths.bundle(id);
-  if (config.tty)
-    remote.onResize(({ width, height }) => void sendControl(bundle, resizeLine(height, width)).catch(() => {}));
+  if (config.tty) followSize(remote, (line) => sendControl(bundle, line));
   const over = Promise.withResolvers<'ended' | 'gone' | 'slow'>();
   if (remote.stdin)
     void feed(remote.stdin, monitor, config).then(() => {
@@ -93,6 +92,24 @@ async function attach(
     const error = `the client does not take the container's output: too much of it waits`;
     await remote.exit({ error }, { discard: true });
   } else await remote.exit({ code: 0 });
+}
+
+/** Tells the size of the client's terminal: of those that come while one is being told, the last. */
+function followSize(remote: RemoteCommand, tell: (line: string) => Promise<void>): void {
+  let next: string | undefined;
+  let telling = false;
+  const run = async (): Promise<void> => {
+    telling = true;
+    for (let line = next; line !== undefined; line = next) {
+      next = undefined;
+      await tell(line).catch(() => {});
+    }
+    telling = false;
+  };
+  remote.onResize(({ width, height }) => {
+    next = resizeLine(height, width);
+    if (!telling) void run();
+  });
 }
 
 /** Input in packets that conmon can take. Its end is the container's only with `stdinOnce`. */
