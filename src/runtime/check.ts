@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, stat, statfs } from 'node:fs/promises';
 import type { Clock } from '../async/index.ts';
 import { openCgroups } from '../host/cgroups/index.ts';
 import { mayLowerOomScore, runProgram } from '../host/exec/index.ts';
@@ -37,6 +37,9 @@ async function checkKernel(): Promise<CheckFinding[]> {
   const namespaces = ['net', 'ipc', 'uts', 'pid', 'mnt', 'user'].filter((name) => !existsSync(`/proc/self/ns/${name}`));
   const maximum = await readFile('/proc/sys/user/max_user_namespaces', 'utf8').catch(() => '0');
   return [
+    process.getuid?.() === 0
+      ? finding('user', 'ok', 'root')
+      : finding('user', 'problem', 'is not root, which namespaces and mounts need: use sudo'),
     finding('kernel', 'ok', `Linux ${release}`),
     /\boverlay\b/.test(filesystems)
       ? finding('overlayfs', 'ok', 'is there')
@@ -120,10 +123,22 @@ async function checkDirectories({ root, state }: ResolvedSettings): Promise<Chec
       const found = await stat(path).catch(() => undefined);
       if (found && !found.isDirectory()) return finding(name, 'problem', `${path} is not a directory`);
       const nearest = await nearestDirectory(path);
-      return finding(name, 'ok', found ? path : `${path} will be made in ${nearest}`);
+      const { type, bavail, bsize } = await statfs(nearest);
+      if (path === root && type === overlayMagic)
+        return finding(
+          name,
+          'problem',
+          `${path} is on overlayfs, which cannot hold the layers of another: use a volume`,
+        );
+      const free = Math.round((bavail * bsize) / 2 ** 20);
+      const text = `${found ? path : `${path} will be made in ${nearest}`}, ${free} MiB free`;
+      return finding(name, free < 512 ? 'note' : 'ok', text);
     }),
   );
 }
+
+/** How statfs(2) calls overlayfs. */
+const overlayMagic = 0x794c7630;
 
 async function nearestDirectory(path: string): Promise<string> {
   for (let at = path; ; at = at.slice(0, at.lastIndexOf('/')) || '/')

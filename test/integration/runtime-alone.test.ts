@@ -140,6 +140,10 @@ test('a configuration that cannot be is refused with its line, and status 2', as
   }
   const absent = await command('--config', '/no/such/file');
   assert.deepEqual([absent.status, /cannot read \/no\/such\/file/.test(absent.stderr)], [2, true]);
+  const user = ['setpriv', '--reuid', '65534', '--clear-groups', deckhand, 'runtime'];
+  const nobody = await namespace.run(user);
+  assert.equal(nobody.status, 1);
+  assert.match(nobody.stderr, /needs root: run it with sudo/);
   const flag = await command('--mtu-size', '3');
   assert.equal(flag.status, 2);
   const listen = await command('--listen', 'tcp://1.2.3.4:5');
@@ -299,20 +303,20 @@ test('a call that is stuck says where, to its caller, to the next one and in the
   const first = runtime.cri.runPodSandbox({ config }, { timeoutMs: 2000 });
   await assert.rejects(first, {
     code: 'DEADLINE_EXCEEDED',
-    message: /^RunPodSandbox of pod default\/web is not done: waiting [\d.]+ s for set up the network/,
+    message: /^RunPodSandbox of pod default\/web is not done: waiting [\d.]+ s for CNI ADD by plugin stuck/,
   });
   const second = runtime.cri.runPodSandbox({ config }, { timeoutMs: 1500 });
   await assert.rejects(second, {
     code: 'DEADLINE_EXCEEDED',
     message:
-      /waiting [\d.]+ s for an earlier call \(RunPodSandbox of pod default\/web, waiting [\d.]+ s for set up the network/,
+      /waiting [\d.]+ s for an earlier call \(RunPodSandbox of pod default\/web, waiting [\d.]+ s for CNI ADD by plugin stuck/,
   });
   const { info } = await runtime.cri.status({ verbose: true });
   const stuck = JSON.parse(info['calls']!).inFlight.find(({ call }: { call: string }) =>
     call.startsWith('RunPodSandbox'),
   );
   assert.equal(stuck.callerHasGone, true);
-  assert.match(stuck.now, /for set up the network/);
+  assert.match(stuck.now, /for CNI ADD by plugin stuck/);
   const differs = { ...config, hostname: 'other' };
   await assert.rejects(runtime.cri.runPodSandbox({ config: differs }), { code: 'ALREADY_EXISTS' });
   const third = runtime.cri.runPodSandbox({ config });

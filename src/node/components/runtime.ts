@@ -19,6 +19,7 @@ import {
 import { type ComponentContext, defineComponent } from '../component-module.ts';
 import { type Flags, UsageError } from '../flags.ts';
 import { adminSocket } from '../images.ts';
+import { findObstacles } from '../requirements.ts';
 import { serveRuntimeAdmin } from '../runtime-admin.ts';
 import { commonFlags } from './common.ts';
 
@@ -62,6 +63,8 @@ export default defineComponent({
   async start(given, context) {
     const values = given as Values;
     const settings = await readAll(values);
+    const obstacles = findObstacles();
+    if (obstacles.length > 0) throw new Error(obstacles.join('; '));
     if (settings.logLevel) context.setLogLevel?.(settings.logLevel);
     const runtime = startRuntime(settings, context);
     return withAdmin(runtime, adminSocket(settings.root), context, async () => {

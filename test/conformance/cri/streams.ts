@@ -14,6 +14,8 @@ export interface StreamedResult {
 interface StreamOptions {
   input?: string;
   tty?: boolean;
+  /** Nothing more is typed, but the stream stays open: a terminal is left when it ends. */
+  keepOpen?: boolean;
   size?: TerminalSize;
   /** An address got before. */
   url?: string;
@@ -48,7 +50,8 @@ async function talk(url: string, streams: ReturnType<typeof wanted>, options: St
     const remote = await openRemoteCommand({ client, path: `${pathname}${search}` }, streams);
     if (options.size) remote.resize(options.size);
     const output = Promise.all([readAll(remote.stdout), readAll(remote.stderr)]);
-    if (options.input !== undefined) remote.stdin!.end(options.input);
+    if (options.keepOpen) remote.stdin!.write(options.input);
+    else if (options.input !== undefined) remote.stdin!.end(options.input);
     const [stdout, stderr] = await output;
     const status = await remote.status;
     remote.close();
