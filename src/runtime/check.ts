@@ -3,7 +3,9 @@ import { readFile, stat, statfs } from 'node:fs/promises';
 import type { Clock } from '../async/index.ts';
 import { openCgroups } from '../host/cgroups/index.ts';
 import { mayLowerOomScore, runProgram } from '../host/exec/index.ts';
+import { createLogger } from '../log/index.ts';
 import { messageOf } from './errors.ts';
+import { Registries } from './images/index.ts';
 import { loadCniConfiguration } from './network/cni/cni-config.ts';
 import { findProgram, type ResolvedSettings } from './settings/index.ts';
 
@@ -22,6 +24,7 @@ export async function checkRuntime(settings: ResolvedSettings, clock: Clock): Pr
     ...settings.runtimes.map((runtime) => checkProgram(`OCI runtime ${runtime.name}`, runtime.path, clock)),
     checkProgram('conmon', settings.conmonPath, clock),
     checkNetwork(settings),
+    checkRegistries(settings, clock),
     checkDirectories(settings),
     checkSocket(settings),
   ]);
@@ -63,6 +66,28 @@ async function checkKernel(): Promise<CheckFinding[]> {
       ? finding('oom_score_adj', 'ok', 'may be lowered')
       : finding('oom_score_adj', 'note', 'may not go below our own (no CAP_SYS_RESOURCE): lower ones are raised to it'),
   ];
+}
+
+/** Whether the files with rules for registries can be read. */
+async function checkRegistries(settings: ResolvedSettings, clock: Clock): Promise<CheckFinding[]> {
+  const { registryHostsDirectory, registriesConf, registryAuthFiles = [] } = settings;
+  const named = [registryHostsDirectory, registriesConf, ...registryAuthFiles].filter((one) => one !== undefined);
+  if (named.length === 0) return [];
+  const missing = named.filter((path) => !existsSync(path));
+  try {
+    Registries.open({
+      ...(registryHostsDirectory ? { hostsDirectory: registryHostsDirectory } : {}),
+      ...(registriesConf ? { registriesConf } : {}),
+      authFiles: registryAuthFiles,
+      log: createLogger('check', () => {}),
+      clock,
+    });
+  } catch (cause) {
+    return [finding('registries', 'problem', messageOf(cause))];
+  }
+  return missing.length > 0
+    ? [finding('registries', 'note', `${missing.join(', ')}: not there, so no rules come from it`)]
+    : [finding('registries', 'ok', `rules come from ${named.join(', ')}`)];
 }
 
 function isYes(file: string): boolean {

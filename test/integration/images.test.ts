@@ -389,3 +389,44 @@ test('an image of 127 layers and one of none can be mounted', async () => {
   await assert.rejects(snapshots.prepare(`sha256:${'0'.repeat(64)}`, 'unknown'), /not found/);
   assert.ok(!(await snapshots.list()).includes('unknown'));
 });
+
+test('layers are kept once: what the store takes is what is unpacked, and little more', async () => {
+  const random = (seed: number) => Buffer.from(Array.from({ length: 200_000 }, (_, at) => (at * seed) >>> 9));
+  const entries = (name: string): ArchiveEntry[] =>
+    Array.from({ length: 40 }, (_, at) => ({ path: `${name}/${at}`, content: random(at * 7919 + 31) }));
+  const base = makeLayer(entries('base'));
+  const image = await store.pull(registry.push('a', 'v1', makeImage([base, makeLayer(entries('one'))])));
+  await store.pull(registry.push('b', 'v1', makeImage([base, makeLayer(entries('two'))])));
+  await store.close();
+  const du = (...paths: string[]) =>
+    Number.parseInt(
+      execFileSync('du', ['--block-size=1', '-sc', ...paths], { encoding: 'utf8' })
+        .split('\n')
+        .at(-2)!,
+      10,
+    );
+  const layers = (await layersOnDisk()).map((name) => join(root, 'layers', name, 'fs'));
+  assert.equal(layers.length, 3);
+  const unpacked = du(...layers);
+  assert.ok(du(root) <= unpacked * 1.02, `${du(root)} bytes for ${unpacked}`);
+  // What is told is what is there; each layer counts once.
+  const { usedBytes, inodesUsed } = await store.fsInfo();
+  assert.equal(usedBytes, unpacked);
+  assert.equal(
+    inodesUsed,
+    Number.parseInt(
+      execFileSync('du', ['--inodes', '-sc', ...layers], { encoding: 'utf8' })
+        .split('\n')
+        .at(-2)!,
+      10,
+    ),
+  );
+  assert.equal(store.layerUsage(image.id).length, 2);
+});
+
+test('subdirectories of the layers are spread over the disk, where that is ext4', async (t) => {
+  await store.pull(registry.push('a', 'v1', makeImage([makeLayer([{ path: 'a' }])])));
+  const kind = execFileSync('stat', ['-f', '-c', '%T', root], { encoding: 'utf8' }).trim();
+  if (kind !== 'ext2/ext3') return t.skip(`the file system is ${kind}, which does not need it`);
+  assert.match(execFileSync('lsattr', ['-d', join(root, 'layers')], { encoding: 'utf8' }), /^\S*T/);
+});

@@ -7,5 +7,6 @@ export { formatImageReference, type ImageReference, parseImageReference, reposit
 export { type ImageStore, type ImageStoreOptions, openImageStore } from './image-store.ts';
 export type { InheritedDirectory } from './inherited-directories.ts';
 export type { EndpointReport } from './pull-image.ts';
+export { Registries } from './registries/registries.ts';
 export type { RegistryAuth, RegistryConfig } from './registries/registry-config.ts';
 export { fromByteString, toByteString } from './tar-header.ts';
