@@ -3,6 +3,7 @@ import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { NamespaceMode } from '../../src/api/cri/index.ts';
+import { pollUntil } from '../../src/async/index.ts';
 import { RuntimeFixture, type TestPod } from '../support/runtime-fixture.ts';
 
 const hostId = 300_000;
@@ -139,6 +140,34 @@ test('a pod can have users of its own in the network of the node', async (t) => 
   const { output } = await fixture.runToEnd(sandbox, 'cat /proc/self/uid_map; ls -d /sys/class/net/lo; touch /sys/x');
   assert.match(output, new RegExp(`0 +${hostId} +65536\n/sys/class/net/lo\ntouch: /sys/x: Read-only`));
   await assert.rejects(pod({ pid: NamespaceMode.NODE }), /cannot be in the host's PID namespace/);
+});
+
+test('devices and image volumes are there for the users of the pod', async (t) => {
+  if (unsupported) return t.skip(unsupported);
+  const { output } = await fixture.runToEnd(
+    await pod(),
+    'head -c 2 /dev/mine | wc -c; echo x >/dev/null && echo null; stat -c %u /image /image/bin/busybox; cat /image/etc/group | head -n1',
+    {
+      devices: [{ hostPath: '/dev/zero', containerPath: '/dev/mine', permissions: 'r' }],
+      mounts: [{ containerPath: '/image', image: { image: 'busybox' }, readonly: true }],
+    },
+  );
+  assert.equal(output, '2\nnull\n0\n0\nroot:x:0:');
+});
+
+test('a runtime that is killed finds its pods with users of their own again', async (t) => {
+  if (unsupported) return t.skip(unsupported);
+  const sandbox = await pod({ pid: NamespaceMode.POD });
+  const mounts = [{ containerPath: '/v', hostPath: fixture.base, uidMappings: mapping, gidMappings: mapping }];
+  const [running, waiting] = [
+    await fixture.start(sandbox, ['sleep', '1000']),
+    await fixture.create(sandbox, ['sh', '-c', 'stat -c %u /v; sleep 1000'], { mounts }),
+  ];
+  await fixture.endRuntime('SIGKILL');
+  await fixture.startRuntime();
+  assert.equal(await fixture.output(running, 'id', '-u'), '0');
+  await fixture.cri.startContainer({ containerId: waiting });
+  await pollUntil('its owner', async () => (await fixture.log(waiting))[0] === '0', { timeoutMs: 10_000 });
 });
 
 test('a container cannot have other users than its pod', async (t) => {

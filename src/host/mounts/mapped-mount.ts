@@ -32,7 +32,8 @@ function setAttributes(tree: number, bytes: Buffer, withBelow: boolean): void {
 
 /**
  * Shows a file or directory at another place with its owners translated by a user namespace (a descriptor): what
- * belongs to id 0 on disk belongs to the namespace's root there. `recursive` takes the mounts below along.
+ * belongs to id 0 on disk belongs to the namespace's root there. `recursive` takes the mounts below along: with their
+ * owners translated too, or as they are when one of them is of a file system that knows no such thing.
  * @throws Error with the kernel's code: EINVAL when the file system knows no such mounts
  */
 export function mountMapped(
@@ -42,13 +43,15 @@ export function mountMapped(
   options: { recursive?: boolean; readOnly?: boolean } = {},
 ): void {
   const withBelow = options.recursive ?? false;
+  const wanted = attributes(attributeIdMap | (options.readOnly ? attributeReadOnly : 0n), userNamespace);
   const tree = cloneTree(source, withBelow);
   try {
-    setAttributes(
-      tree,
-      attributes(attributeIdMap | (options.readOnly ? attributeReadOnly : 0n), userNamespace),
-      withBelow,
-    );
+    try {
+      setAttributes(tree, wanted, withBelow);
+    } catch (cause) {
+      if (!withBelow || (cause as { code?: string }).code !== 'EINVAL') throw cause;
+      setAttributes(tree, wanted, false);
+    }
     calls.moveMount(systemCalls.moveMount, tree, '', currentDirectory, target, moveFromEmptyPath);
   } finally {
     closeSync(tree);

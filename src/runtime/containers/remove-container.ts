@@ -4,7 +4,6 @@ import { stage } from '../calls/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import { removeTree } from '../store/json-file.ts';
-import { unmountMappedVolumes } from './mapped-volumes.ts';
 import { publishContainer } from './publish.ts';
 import { stopContainer } from './stop-container.ts';
 import { clearTask } from './task-cleanup.ts';
@@ -34,7 +33,6 @@ export async function releaseContainer(context: RuntimeContext, record: Containe
     Promise.all([record.id, ...record.imageMounts].map((key) => context.rootfs.remove(key))),
   );
   await faultPoint('release-container:rootfs');
-  await unmountMappedVolumes(context, record.id);
   await removeTree(context.paths.bundle(record.id));
   await faultPoint('release-container:bundle');
   await context.forgetExit(record.id);

@@ -9,6 +9,7 @@ import type { ContainerRecord } from '../store/container-record.ts';
 import { createWithConmon } from './conmon.ts';
 import { noteExit } from './exited.ts';
 import { prepareLog } from './log-file.ts';
+import { unmountMappedVolumes } from './mapped-volumes.ts';
 import { endMonitor } from './monitor.ts';
 import { publishContainer } from './publish.ts';
 import { clearTask } from './task-cleanup.ts';
@@ -55,6 +56,8 @@ async function run(context: RuntimeContext, record: ContainerRecord): Promise<vo
   };
   const pid = await stage('create the task', () => createWithConmon(conmon));
   await faultPoint('start-container:created');
+  // The container has what they show by now; here they would only stand in the way of others.
+  if (config.mounts.some(({ uidMappings }) => uidMappings.length > 0)) await unmountMappedVolumes(context, record.id);
   const process = identifyProcess(pid);
   if (!process) throw new RuntimeError('UNKNOWN', `the container's process ${pid} ended before it was started`);
   await stage('start the task', () => runtime.start(record.id, process));

@@ -1,15 +1,18 @@
 import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { invalid, unlessMissing } from '../../errors.ts';
-import { describeDevice } from '../spec/devices.ts';
+import { type DeviceSources, describeDevice } from '../spec/devices.ts';
 import { type HookStage, hookStages } from '../spec/hooks.ts';
 import type { OciDevice, OciSpec } from '../spec/oci-spec.ts';
 import type { CdiDeviceNode, CdiEdits } from './cdi-spec.ts';
 
 /** Makes changes to a container's OCI configuration. @throws RuntimeError INVALID_ARGUMENT for what cannot be done here */
-export async function applyCdiEdits(spec: OciSpec, edits: CdiEdits): Promise<void> {
+export async function applyCdiEdits(spec: OciSpec, edits: CdiEdits, sources: DeviceSources): Promise<void> {
   setEnvironment(spec, edits.env ?? []);
-  for (const node of edits.deviceNodes ?? []) await addDevice(spec, node);
+  for (const node of edits.deviceNodes ?? []) {
+    await addDevice(spec, node);
+    if (node.hostPath && node.hostPath !== node.path) sources.set(node.path, node.hostPath);
+  }
   for (const { hostPath, containerPath, options, type } of edits.mounts ?? []) {
     if (!existsSync(hostPath)) throw invalid(`CDI mount of ${hostPath}: no such file or directory`);
     spec.mounts = spec.mounts.filter(({ destination }) => destination !== containerPath);

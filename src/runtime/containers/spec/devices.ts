@@ -1,9 +1,9 @@
 import type { Stats } from 'node:fs';
 import { lstat, readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import type { Device } from '../../../api/cri/index.ts';
 import { invalid, unlessMissing } from '../../errors.ts';
-import type { OciDevice, OciResources } from './oci-spec.ts';
+import type { OciDevice, OciResources, OciSpec } from './oci-spec.ts';
 
 type DeviceRule = OciResources['devices'][number];
 
@@ -24,22 +24,40 @@ const defaultRules: readonly DeviceRule[] = [
   { allow: true, type: 'c', major: 136, access: 'rwm' }, // pts
 ];
 
+/** Devices of a container that are at another path on the host: the host's path by that in the container. */
+export type DeviceSources = Map<string, string>;
+
+/**
+ * In a user namespace nobody may make device files, so OCI runtimes show those of the host; but they look for them at
+ * the path that they have in the container. Those that are elsewhere become mounts.
+ */
+export function showDevices(spec: OciSpec, sources: DeviceSources): void {
+  for (const { path } of spec.linux.devices) {
+    const source = sources.get(path);
+    if (source) spec.mounts.push({ destination: path, type: 'bind', source, options: ['bind', 'rprivate', 'noexec'] });
+  }
+  spec.linux.devices = spec.linux.devices.filter(({ path }) => !sources.has(path));
+}
+
 /** The device files and rules of a container: all of the host's when it is privileged, else those asked for. */
 export async function resolveDevices(
   asked: readonly Device[],
   privileged: boolean,
-): Promise<{ devices: OciDevice[]; rules: DeviceRule[] }> {
+): Promise<{ devices: OciDevice[]; rules: DeviceRule[]; sources: DeviceSources }> {
   const devices: OciDevice[] = privileged ? await hostDevices('/dev') : [];
+  const sources: DeviceSources = new Map();
   const rules: DeviceRule[] = privileged ? [{ allow: true, access: 'rwm' }] : [...defaultRules];
   for (const { hostPath, containerPath, permissions } of asked) {
     const access = permissions || 'rwm';
     if (!/^[rwm]+$/.test(access)) throw invalid(`permissions "${permissions}" of device ${hostPath} are not known`);
     const found = await devicesAt(hostPath, containerPath || hostPath);
+    if (containerPath && containerPath !== hostPath)
+      for (const { path } of found) sources.set(path, join(hostPath, relative(containerPath, path)));
     if (found.length === 0) throw invalid(`${hostPath} is not a device, nor a directory of devices`);
     devices.push(...found.filter(({ path }) => !devices.some((one) => one.path === path)));
     for (const { type, major, minor } of found) rules.push({ allow: true, type, major, minor, access });
   }
-  return { devices, rules };
+  return { devices, rules, sources };
 }
 
 async function devicesAt(hostPath: string, containerPath: string): Promise<OciDevice[]> {

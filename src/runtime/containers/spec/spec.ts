@@ -7,7 +7,7 @@ import type { SandboxRecord } from '../../store/sandbox-record.ts';
 import { applyCdiEdits } from '../cdi/apply-edits.ts';
 import { cdiNames, findCdiEdits } from '../cdi/find-devices.ts';
 import type { ImageConfig } from '../image-config.ts';
-import { resolveDevices } from './devices.ts';
+import { resolveDevices, showDevices } from './devices.ts';
 import { addHooks } from './hooks.ts';
 import { resolveLabels } from './labels.ts';
 import { resolveMounts, type SandboxMounts } from './mounts.ts';
@@ -89,7 +89,7 @@ async function addParts(spec: OciSpec, inputs: SpecInputs, process: OciProcess):
   const { config, sandbox, ground } = inputs;
   const context = config.linux?.securityContext;
   const privileged = context?.privileged ?? false;
-  const [{ mounts, rootfsPropagation }, { devices, rules }, seccomp, edits] = await Promise.all([
+  const [{ mounts, rootfsPropagation }, { devices, rules, sources }, seccomp, edits] = await Promise.all([
     resolveMounts({
       ...inputs,
       asked: config.mounts,
@@ -118,7 +118,8 @@ async function addParts(spec: OciSpec, inputs: SpecInputs, process: OciProcess):
   spec.linux.resources.devices = rules;
   if (rootfsPropagation) spec.linux.rootfsPropagation = rootfsPropagation;
   if (seccomp) spec.linux.seccomp = seccomp;
-  for (const edit of edits) await applyCdiEdits(spec, edit);
+  for (const edit of edits) await applyCdiEdits(spec, edit, sources);
+  if (sandbox.userMapping) showDevices(spec, sources);
   if (ground.hooksDirs.length > 0) await addHooks(spec, ground.hooksDirs, config.mounts.length > 0);
 }
 
