@@ -37,7 +37,8 @@ export async function adopt(context: RuntimeContext): Promise<void> {
         ),
       ),
     );
-  await each('container', containers.list(), (container) => adoptContainer(context, container, rebooted));
+  const exits = new Set(await readdir(context.paths.exits));
+  await each('container', containers.list(), (container) => adoptContainer(context, container, { rebooted, exits }));
   await faultPoint('adopt:containers');
   await each('sandbox', sandboxes.list(), (sandbox) => adoptSandbox(context, sandbox, rebooted));
   await faultPoint('adopt:sandboxes');
@@ -87,7 +88,11 @@ async function noteBoot(context: RuntimeContext): Promise<boolean> {
   return true;
 }
 
-async function adoptContainer(context: RuntimeContext, record: ContainerRecord, rebooted: boolean): Promise<void> {
+async function adoptContainer(
+  context: RuntimeContext,
+  record: ContainerRecord,
+  { rebooted, exits }: { rebooted: boolean; exits: ReadonlySet<string> },
+): Promise<void> {
   const { containers } = context.store;
   if (!context.store.sandboxes.find(record.sandboxId)) {
     await releaseContainer(context, record);
@@ -107,7 +112,7 @@ async function adoptContainer(context: RuntimeContext, record: ContainerRecord, 
     return;
   }
   if (record.phase.name === 'running') {
-    await noteExit(context, record.id);
+    if (exits.has(record.id)) await noteExit(context, record.id);
     const { phase } = containers.get(record.id);
     if (phase.name === 'running' && (rebooted || !isRunning(phase.process))) await takeLostExit(context, record.id);
     else if (phase.name === 'running') await endAbandonedExecs(context, record);

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../../async/index.ts';
 import { type CgroupTree, processesBelow } from './cgroup-tree.ts';
@@ -30,7 +30,8 @@ export function createSubCgroup(tree: CgroupTree, path: string, name: string): S
 /** The groups in a cgroup whose names begin with a prefix: those of a former run. */
 export function findSubCgroups(tree: CgroupTree, path: string, prefix: string): SubCgroup[] {
   const parent = tree.directory(controller, path);
-  if (!parent || !existsSync(parent)) return [];
+  // Two links are its own: reading the directory, which has many files, is worth it only when there are more.
+  if (!parent || (statSync(parent, { throwIfNoEntry: false })?.nlink ?? 0) <= 2) return [];
   return readdirSync(parent, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && entry.name.startsWith(prefix))
     .map((entry) => subCgroup(tree, parent, entry.name));

@@ -1,14 +1,9 @@
-import {
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-  Agent as PlainAgent,
-  request as plainRequest,
-  type RequestOptions,
-} from 'node:http';
-import { Agent as SecureAgent, request as secureRequest } from 'node:https';
+import type { IncomingHttpHeaders, IncomingMessage, Agent as PlainAgent, RequestOptions } from 'node:http';
+import type { Agent as SecureAgent } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { type Clock, systemClock, type Timer } from '../../async/index.ts';
+import { http, https } from './node-http.ts';
 
 /** How to reach a server. */
 export interface HttpClientOptions {
@@ -89,8 +84,8 @@ export class HttpClient {
       scheduling: 'lifo' as const,
       ...(options.maxSockets ? { maxSockets: options.maxSockets } : {}),
     };
-    this.#plain = new PlainAgent(agent);
-    this.#secure = new SecureAgent({
+    this.#plain = new http.Agent(agent);
+    this.#secure = new https.Agent({
       ...agent,
       ...(options.trustSystem ? {} : trust(options)),
       ...(options.serverName ? { servername: options.serverName } : {}),
@@ -194,13 +189,13 @@ export class HttpClient {
         ...(request.body !== undefined ? { 'content-length': Buffer.byteLength(request.body) } : {}),
       },
       ...(this.#context ? { secureContext: this.#context } : {}),
-      agent: pooled ? agent : secure ? new SecureAgent({ ...this.#secure.options, keepAlive: false }) : false,
+      agent: pooled ? agent : secure ? new https.Agent({ ...this.#secure.options, keepAlive: false }) : false,
       ...(this.#options.socketPath
         ? { socketPath: this.#options.socketPath }
         : { host: url.hostname.replace(/^\[|\]$/g, ''), port: url.port || (secure ? 443 : 80) }),
       ...(request.signal ? { signal: request.signal } : {}),
     };
-    const sent = (secure ? secureRequest : plainRequest)(options);
+    const sent = (secure ? https : http).request(options);
     sent.setNoDelay(true);
     // A peer that vanished without a word is noticed by streams too.
     sent.setSocketKeepAlive(true, 30_000);

@@ -1,8 +1,8 @@
-import { createServer as createPlainServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createServer as createSecureServer } from 'node:https';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
+import { http, https } from './node-http.ts';
 
 /** What an HTTP server does. */
 export interface HttpServerOptions {
@@ -50,7 +50,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   };
   const { tls } = options;
   const server: Server = tls
-    ? createSecureServer(
+    ? https.createServer(
         {
           cert: tls.cert,
           key: tls.key,
@@ -61,7 +61,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
         },
         onRequest,
       )
-    : createPlainServer({ noDelay: true, keepAliveTimeout: 120_000 }, onRequest);
+    : http.createServer({ noDelay: true, keepAliveTimeout: 120_000 }, onRequest);
   server.requestTimeout = 0;
   server.headersTimeout = 60_000;
   const sockets = new Set<Socket>();
@@ -84,7 +84,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
         if (!server.listening) resolve();
       }),
     setCertificate: (cert, key) =>
-      (server as ReturnType<typeof createSecureServer>).setSecureContext({
+      (server as ReturnType<typeof https.createServer>).setSecureContext({
         cert,
         key,
         ...(tls?.clientCa ? { ca: tls.clientCa } : {}),

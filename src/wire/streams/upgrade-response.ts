@@ -1,5 +1,7 @@
-import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+
+// Not imported: see wire/http/node-http.ts.
+const { STATUS_CODES } = process.getBuiltinModule('node:http');
 
 /** Answers an upgrade with an ordinary response and closes the connection. */
 export function refuseUpgrade(

@@ -36,8 +36,8 @@ export function deleteAddress(socket: NetlinkSocket, link: number, address: stri
   return unlessGone('EADDRNOTAVAIL', () => socket.request(routeMessage.delAddress, 0, write, subject));
 }
 
-/** All addresses of the socket's namespace, IPv4 first. */
-export function listAddresses(socket: NetlinkSocket, onlyFamily?: 4 | 6): LinkAddress[] {
+/** All addresses of the socket's namespace, IPv4 first; only those of one link, when it is given. */
+export function listAddresses(socket: NetlinkSocket, onlyFamily?: 4 | 6, onlyLink?: number): LinkAddress[] {
   const asked = onlyFamily === 4 ? family.ipv4 : onlyFamily === 6 ? family.ipv6 : family.unspecified;
   return socket
     .dump(
@@ -45,7 +45,10 @@ export function listAddresses(socket: NetlinkSocket, onlyFamily?: 4 | 6): LinkAd
       (writer) => writer.bytes(Buffer.from([asked, 0, 0, 0, 0, 0, 0, 0])),
       'list addresses',
     )
-    .filter((message) => message.type === routeMessage.newAddress)
+    .filter(
+      ({ type, payload }) =>
+        type === routeMessage.newAddress && (onlyLink === undefined || payload.readUInt32LE(4) === onlyLink),
+    )
     .map(({ payload }) => {
       const attributes = readAttributes(payload, 8);
       const bytes = attributes.get(addressAttribute.local) ?? attributes.get(addressAttribute.address)!;

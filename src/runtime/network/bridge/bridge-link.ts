@@ -68,8 +68,8 @@ function uplinkMtu(socket: NetlinkSocket): number | undefined {
 function setAddresses(socket: NetlinkSocket, link: Link, pools: readonly AddressPool[]): void {
   const wanted = new Set(pools.map(({ gateway, prefixLength }) => `${gateway}/${prefixLength}`));
   const global = 0;
-  const there = listAddresses(socket)
-    .filter((one) => one.link === link.index && one.scope === global)
+  const there = listAddresses(socket, undefined, link.index)
+    .filter((one) => one.scope === global)
     .map(({ address, prefixLength }) => `${address}/${prefixLength}`);
   for (const address of wanted)
     if (!there.includes(address)) addAddress(socket, link.index, address, { replace: true });

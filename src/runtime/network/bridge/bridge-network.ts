@@ -161,7 +161,7 @@ export class BridgeNetwork implements PodNetwork {
   async collect(known: readonly PodNetworkRequest[]): Promise<void> {
     using socket = new NetlinkSocket({ protocol: 'route' });
     const bridge = findLink(socket, this.#options.name);
-    const own = bridge ? listAddresses(socket).filter(({ link }) => link === bridge.index) : [];
+    const own = bridge ? listAddresses(socket, undefined, bridge.index) : [];
     const others = own.map(({ address, prefixLength }) => `${address}/${prefixLength}`);
     for (const request of known) {
       const ips = request.attachment?.ips ?? [];
