@@ -37,7 +37,7 @@ export function componentArguments(name: ComponentName, options: UpOptions, node
         '--state',
         join(paths.runtime, 'state'),
       ],
-      ...['--pod-cidr', options.podCidr, '--config', join(paths.config, 'runtime.yaml')],
+      ...['--pod-cidr', podCidrs(options), '--config', join(paths.config, 'runtime.yaml')],
     ],
     kubelet: () => [
       ...['--config', join(paths.config, 'kubelet.yaml'), ...kubeconfig('kubelet')],
@@ -48,7 +48,7 @@ export function componentArguments(name: ComponentName, options: UpOptions, node
     controllers: () => [
       ...kubeconfig('controller-manager'),
       '--cluster-cidr',
-      options.podCidr,
+      podCidrs(options),
       '--root-ca-file',
       join(paths.pki, 'ca.crt'),
     ],
@@ -84,7 +84,7 @@ export function configurationFiles(options: UpOptions): Record<string, unknown> 
       kind: 'KubeProxyConfiguration',
       clientConnection: { kubeconfig: join(paths.pki, 'kube-proxy.conf') },
       mode: options.proxyMode,
-      clusterCIDR: options.podCidr,
+      clusterCIDR: podCidrs(options),
     },
     'runtime.yaml': {},
   };
@@ -94,3 +94,6 @@ export function configurationFiles(options: UpOptions): Record<string, unknown> 
 export function cgroupRoot(dataDirectory: string): string {
   return `/deckhand-${dataDirectory.replace(/^\//, '').replaceAll(/[^A-Za-z0-9.]+/g, '-')}`;
 }
+
+/** The ranges of pods as components take them. */
+const podCidrs = ({ podCidr, podCidr6 }: UpOptions): string => [podCidr, podCidr6].filter(Boolean).join(',');

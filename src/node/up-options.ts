@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
+import { isIPv6 } from '../host/netlink/index.ts';
 import { type ComponentName, componentNames, type Place } from './component-module.ts';
 import { type Flags, type FlagValues, readLogLevel, UsageError } from './flags.ts';
 
@@ -25,7 +26,12 @@ export const upFlags = {
   kubeconfig: { type: 'string', value: 'FILE', help: 'also write the kubeconfig here' },
   'node-name': { type: 'string', value: 'NAME', help: "name of the node (default: the machine's name)" },
   listen: { type: 'string', value: 'ADDR:PORT', default: '0.0.0.0:6443', help: 'where the API server listens' },
-  'pod-cidr': { type: 'string', value: 'CIDR', default: '10.244.0.0/24', help: 'addresses of pods' },
+  'pod-cidr': {
+    type: 'string',
+    value: 'CIDR[,CIDR6]',
+    default: '10.244.0.0/24',
+    help: 'addresses of pods; with an IPv6 range, as in 10.244.0.0/24,fd00:244::/64, pods have one of each family',
+  },
   'service-cidr': { type: 'string', value: 'CIDR', default: '10.96.0.0/16', help: 'addresses of Services' },
   'proxy-mode': { type: 'string', value: 'MODE', default: 'nftables', help: 'nftables or iptables' },
   'runtime-endpoint': { type: 'string', value: 'unix://SOCKET', help: "use this CRI runtime instead of Deckhand's" },
@@ -47,6 +53,8 @@ export interface UpOptions {
   nodeName: string;
   listen: { host: string; port: number };
   podCidr: string;
+  /** IPv6 addresses of pods beside; undefined for none. */
+  podCidr6: string | undefined;
   serviceCidr: string;
   proxyMode: 'nftables' | 'iptables';
   /** Undefined: Deckhand's own runtime. */
@@ -84,7 +92,7 @@ export function readUpOptions(values: FlagValues<typeof upFlags>): UpOptions {
       `--node-name ${nodeName} is not a node name: use lower-case letters, digits, "-" and ".", at most 63`,
     );
   }
-  const podCidr = readCidr('--pod-cidr', values['pod-cidr'], 28);
+  const [podCidr, podCidr6] = readPodCidrs(values['pod-cidr']);
   const serviceCidr = readCidr('--service-cidr', values['service-cidr'], 28);
   if (overlap(podCidr, serviceCidr))
     throw new UsageError(`--pod-cidr ${podCidr} and --service-cidr ${serviceCidr} overlap: choose ranges that do not`);
@@ -96,6 +104,7 @@ export function readUpOptions(values: FlagValues<typeof upFlags>): UpOptions {
     nodeName,
     listen: readListen(values.listen),
     podCidr,
+    podCidr6,
     serviceCidr,
     proxyMode: mode,
     runtimeEndpoint: endpoint,
@@ -111,6 +120,20 @@ function readListen(text: string): { host: string; port: number } {
     throw new UsageError(`--listen ${text} is not an address: use ADDR:PORT, as in 127.0.0.1:6443`);
   const host = match[1] ?? match[2] ?? '0.0.0.0';
   return { host: host === 'localhost' ? '127.0.0.1' : host, port };
+}
+
+/** An IPv4 range, and maybe an IPv6 one behind a comma. */
+function readPodCidrs(text: string): [string, string | undefined] {
+  const [four = '', six, ...more] = text.split(',').map((one) => one.trim());
+  const podCidr = readCidr('--pod-cidr', four, 28);
+  if (six === undefined) return [podCidr, undefined];
+  const [address = '', length] = six.split('/');
+  const isRange = isIPv6(address) && /^\d+$/.test(length ?? '') && Number(length) >= 16 && Number(length) <= 112;
+  if (!isRange || more.length > 0)
+    throw new UsageError(
+      `--pod-cidr ${text}: behind the IPv4 range there may be one IPv6 range, ADDRESS/LENGTH with a length of 16 to 112`,
+    );
+  return [podCidr, six];
 }
 
 /** Checks an IPv4 range and gives it with its host bits cleared. */

@@ -69,9 +69,13 @@ async function processes(cluster: Cluster): Promise<{ pid: number; launcher: num
 
 test('two clusters side by side do not disturb each other', async () => {
   await using one = await Cluster.start('one');
-  await using two = await Cluster.start('two', ['--proxy-mode', 'iptables']);
+  const bothFamilies = ['--pod-cidr', '10.244.0.0/24,fd00:244::/64'];
+  await using two = await Cluster.start('two', ['--proxy-mode', 'iptables', ...bothFamilies]);
   await Promise.all([importImage(one), importImage(two)]);
   const [first] = await Promise.all([runPod(one, 'first'), runPod(two, 'second')]);
+  const { podIPs } = (await two.get('pod', 'second')).status;
+  assert.match(podIPs.map(({ ip }: { ip: string }) => ip).join(), /^10\.244\.0\.\d+,fd00:244::[\da-f]+$/);
+  await two.namespace.output(['ping', '-c1', '-W2', podIPs[1].ip]);
   assert.deepEqual(
     (await one.get<{ items: any[] }>('pods')).items.map(({ metadata }) => metadata.name),
     ['first'],
