@@ -11,7 +11,7 @@ import { pathToFileURL } from 'node:url';
 import { pollUntil, systemClock } from '../../src/async/index.ts';
 import { createLogger } from '../../src/log/index.ts';
 import { type ImageStore, openImageStore } from '../../src/runtime/images/index.ts';
-import { busyboxEntries, layoutFiles, makeImage, makeLayer, writeFiles } from '../support/images.ts';
+import { busyboxEntries, digestOf, layoutFiles, makeImage, makeLayer, writeFiles } from '../support/images.ts';
 import { output, start } from '../support/processes.ts';
 import { startRegistry } from '../support/registry.ts';
 
@@ -92,6 +92,18 @@ test("Debian's registry and skopeo: push there, pull and import here", async () 
       assert.equal(added!.layers.length, 2);
       assert.deepEqual(added!.layers, pulled.layers);
     }
+    // And back: what is exported here has the same id there.
+    for (const [format, source] of [
+      ['oci', 'oci-archive:FILE:v1'],
+      ['docker', 'docker-archive:FILE'],
+      ['oci', 'docker-archive:FILE'],
+    ] as const) {
+      const file = join(base, `exported-${format}.tar`);
+      await store.exportArchive(file, [`${host}/a/b:v1`], format);
+      const raw = await output(['skopeo', ...policy, 'inspect', '--config', '--raw', source.replace('FILE', file)]);
+      assert.equal(digestOf(Buffer.from(raw)), image.id, source);
+    }
+    await store.close();
   } finally {
     registry.kill('SIGKILL');
     await once(registry, 'close');
