@@ -251,6 +251,31 @@ describe('pods of the built-in bridge', { concurrency: false }, () => {
     await runtime.removePod(pod.id);
   });
 
+  for (const program of ['iptables', 'iptables-legacy'])
+    test(`pods pass on a host whose ${program} forwards nothing`, async (t) => {
+      const six = program.replace('ip', 'ip6');
+      const deny = await runtime.node.run(['sh', '-ec', `${program} -P FORWARD DROP; ${six} -P FORWARD DROP`]);
+      if (deny.status !== 0) return t.skip(`${program} does not work here: ${deny.stderr}`);
+      await runtime.kill('SIGTERM');
+      await runtime.start({ podCidr: '10.98.0.0/24,fd98::/64' });
+      const pod = await runtime.pod(`passes-${program}`, { ports: [{ hostPort: 12030 }] });
+      const peer = await runtime.pod(`peer-${program}`);
+      await runtime.outsideAgent.serve('tcp', 9000, 'outside').catch(() => {});
+      for (const family of [4, 6] as const) {
+        assert.match(await pod.agent.ask('tcp', outside[family], 9000), /^outside/);
+        assert.match(await peer.agent.ask('tcp', address(pod, family), 80), /^passes/);
+        assert.match(await runtime.outsideAgent.ask('tcp', node[family], 12030), /^passes/);
+      }
+      await runtime.outside.output(['ip', 'route', 'add', '10.98.0.0/24', 'via', node[4]]);
+      assert.equal(await runtime.outsideAgent.ask('tcp', pod.ip, 80, briefMs), 'TIMEOUT', 'pods stay closed to others');
+      await runtime.outside.output(['ip', 'route', 'delete', '10.98.0.0/24']);
+      await runtime.kill('SIGUSR2');
+      const saved = await runtime.node.output(['sh', '-c', `${program}-save; ${six}-save`]);
+      assert.doesNotMatch(saved, /dhnet0/);
+      await runtime.node.output(['sh', '-ec', `${program} -P FORWARD ACCEPT; ${six} -P FORWARD ACCEPT`]);
+      await runtime.start();
+    });
+
   test('the largest packet is that of the way out', async () => {
     await runtime.kill('SIGUSR2');
     await runtime.node.output(['ip', 'link', 'set', 'up0', 'mtu', '1400']);

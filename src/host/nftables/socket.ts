@@ -15,6 +15,8 @@ export interface ListedChain {
   name: string;
   /** Whether it is hooked in. */
   base: boolean;
+  /** What becomes of packets that no rule of a base chain decides on. */
+  policy: 'accept' | 'drop';
 }
 
 /** A rule as the kernel lists it. */
@@ -85,7 +87,11 @@ export class NftablesSocket {
   listChains(table: TableName): ListedChain[] {
     return this.#dump(nftMessage.getChain, table.family, () => {}, `list chains of ${table.name}`)
       .filter((attributes) => attributeString(attributes.get(1)) === table.name)
-      .map((attributes) => ({ name: attributeString(attributes.get(3)), base: attributes.has(4) }));
+      .map((attributes) => ({
+        name: attributeString(attributes.get(3)),
+        base: attributes.has(4),
+        policy: attributes.get(5)?.readUInt32BE(0) === 0 ? 'drop' : 'accept',
+      }));
   }
 
   /** The rules of a table, in order. */

@@ -14,6 +14,7 @@ import { readBandwidth } from '../bandwidth.ts';
 import type { PodAttachment, PodNetwork, PodNetworkRequest } from '../pod-network.ts';
 import { canUseLoopback6, ensureBridgeLink, isOurs, setSysctl } from './bridge-link.ts';
 import type { RuleWriter } from './bridge-rules.ts';
+import { allowForwarding, type Forwarding, forgetForwarding } from './forwarding.ts';
 import { HostPortBook, readHostPorts } from './host-ports.ts';
 import { IptablesRules } from './iptables-rules.ts';
 import { NetworkFile } from './network-file.ts';
@@ -185,7 +186,10 @@ export class BridgeNetwork implements PodNetwork {
     this.#made = '';
     this.#book.clear();
     await this.#applying.catch(() => {});
-    if (bridge || this.#rules) await this.#ruleWriter().remove();
+    if (bridge || this.#rules) {
+      await this.#ruleWriter().remove();
+      await forgetForwarding({ ...this.#forwarding(), families: [4, 6] });
+    }
     await this.#file.settled();
   }
 
@@ -225,6 +229,11 @@ export class BridgeNetwork implements PodNetwork {
     });
   }
 
+  #forwarding(): Forwarding {
+    const families = [...new Set(this.#ranges.all.map(({ family }) => family))];
+    return { bridge: this.#options.name, families, clock: this.#options.clock };
+  }
+
   #ruleWriter(): RuleWriter {
     if (this.#rules) return this.#rules;
     const { name, rules, log, clock } = this.#options;
@@ -254,6 +263,7 @@ export class BridgeNetwork implements PodNetwork {
     if (this.#rules?.intact() === false) await this.#rules.remove();
     this.#bridge = made;
     await this.#apply();
+    await allowForwarding(this.#forwarding());
     this.#made = wanted;
     return made;
   }
