@@ -215,6 +215,19 @@ describe('pods of the built-in bridge', { concurrency: false }, () => {
     assert.equal((await runtime.pod('configured')).ip, '10.98.0.2', 'a changed configuration counts more');
   });
 
+  test('pods come and go quickly, many at once', async () => {
+    const life = async (index: number) => runtime.removePod(await runtime.runPod(`quick${index}`));
+    for (let round = 0; round < 4; round++)
+      await Promise.all(Array.from({ length: 8 }, (_, index) => life(round * 8 + index)));
+    const isLeft = (name: string) => name.startsWith('dh') && name !== 'dhnet0';
+    const expected = (await runtime.cri.listPodSandbox({ filter: { state: { state: 0 } } })).items.length;
+    await pollUntil(
+      'only links of pods that are there',
+      async () => (await runtime.links()).filter(isLeft).length <= expected,
+      { timeoutMs: 10_000 },
+    );
+  });
+
   test('bandwidth is limited as the annotations say, or the pod is refused', async () => {
     const annotate = (text: string) => ({ annotations: { 'kubernetes.io/egress-bandwidth': text } });
     await assert.rejects(

@@ -3,6 +3,7 @@ import {
   changeLink,
   deleteLinkOnThread,
   findLink,
+  isNetlinkError,
   listAddresses,
   listLinks,
   NetlinkSocket,
@@ -274,7 +275,12 @@ export class BridgeNetwork implements PodNetwork {
     for (const [sandboxId, ips] of this.#pods) {
       const link = links.get(hostLinkName(sandboxId));
       if (!link) continue;
-      if (link.master !== bridge.index) changeLink(socket, link.index, { master: bridge.index, up: true });
+      try {
+        if (link.master !== bridge.index) changeLink(socket, link.index, { master: bridge.index, up: true });
+      } catch (error) {
+        // It has gone meanwhile, with its namespace.
+        if (!isNetlinkError(error, 'ENODEV')) throw error;
+      }
       const hardwareAddress = hardwareAddressOf(ips[0] ?? '0.0.0.0');
       for (const address of ips) setNeighbour(socket, { link: bridge.index, address, hardwareAddress });
     }

@@ -93,7 +93,12 @@ export function releasePodLink(sandboxId: string, addresses: readonly string[], 
   using host = new NetlinkSocket({ protocol: 'route' });
   const link = findLink(host, hostLinkName(sandboxId));
   // From now on the pod has no network, whoever keeps its namespace.
-  if (link) changeLink(host, link.index, { master: 0, alias: released });
+  try {
+    if (link && link.alias !== released) changeLink(host, link.index, { master: 0, alias: released });
+  } catch (error) {
+    // It has gone meanwhile, with its namespace.
+    if (!isNetlinkError(error, 'ENODEV')) throw error;
+  }
   if (bridgeIndex === 0) return;
   for (const address of addresses) {
     try {
