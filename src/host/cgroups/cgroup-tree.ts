@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statfsSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../async/index.ts';
 import { AttachWindow } from './attach-window.ts';
@@ -56,9 +57,9 @@ export class CgroupTree {
     else this.#inheritCpuset(path);
   }
 
-  /** Puts a process into a cgroup. */
-  add(path: string, pid: number): void {
-    for (const directory of this.directories(path)) writeFileSync(join(directory, 'cgroup.procs'), String(pid));
+  /** Puts a process into a cgroup. The kernel may take its time, which is waited for on another thread. */
+  async add(path: string, pid: number): Promise<void> {
+    for (const directory of this.directories(path)) await writeFile(join(directory, 'cgroup.procs'), String(pid));
   }
 
   /** The processes in a cgroup and below it. */

@@ -29,7 +29,7 @@ export function writeHolderProgram(directory: string): string {
 export async function startHolder(
   program: string,
   inside: Partial<Record<SharedNamespace, string>>,
-  onStarted: (pid: number) => void,
+  onStarted: (pid: number) => Promise<void>,
 ): Promise<number> {
   const started = inNamespaces(inside, () =>
     inNewPidNamespace(() => launchProgram([program], { stdio: ['pipe', 'pipe', 'ignore'], cwd: '/', detached: true })),
@@ -37,7 +37,7 @@ export async function startHolder(
   try {
     const said = new NextByte(started);
     await said.next();
-    onStarted(started.pid);
+    await onStarted(started.pid);
     await confineHolder(started, said);
     started.unref();
     return started.pid;

@@ -79,7 +79,7 @@ async function makeInUserNamespace(
     record.namespaces[kind] = path;
   }
   if (!sharesPids(record)) return;
-  takeHolder(context, record, keeper.pid);
+  await takeHolder(context, record, keeper.pid);
   await keeper.stay();
 }
 

@@ -14,13 +14,13 @@ export const holderCgroup = ({ cgroupParent, id }: SandboxRecord): string =>
   join(cgroupParent, `holder-${id.slice(0, 12)}`);
 
 /** Notes a holder that has just started, and puts it in its cgroup. */
-export function takeHolder(context: RuntimeContext, record: SandboxRecord, pid: number): void {
+export async function takeHolder(context: RuntimeContext, record: SandboxRecord, pid: number): Promise<void> {
   const identity = identifyProcess(pid);
   if (!identity) throw new RuntimeError('UNKNOWN', 'the holder of the PID namespace ended at once');
   record.holder = identity;
   const cgroup = holderCgroup(record);
   context.cgroups.create(cgroup);
-  context.cgroups.add(cgroup, pid);
+  await context.cgroups.add(cgroup, pid);
   writeFileSync(`/proc/${pid}/oom_score_adj`, String(Math.max(0, context.kernel.ownOomScoreAdj)));
 }
 

@@ -6,7 +6,7 @@ import { nameTaken, stepFailed } from '../errors.ts';
 import { newId, toNanoseconds } from '../identifiers.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
 import { checkSandboxConfig } from './check-sandbox.ts';
-import { holdPidNamespace, makeNamespaces } from './make-namespaces.ts';
+import { holdPidNamespace, makeNamespaces, sharesPids } from './make-namespaces.ts';
 import { networkRequest } from './network-request.ts';
 import { publishSandbox } from './publish.ts';
 import { releaseSandbox } from './release-sandbox.ts';
@@ -46,6 +46,7 @@ async function createSandbox(context: RuntimeContext, config: PodSandboxConfig, 
     namespaces: {},
     ...(userMapping ? { userMapping } : {}),
   };
+  if (sharesPids(record)) context.cgroups.expectAttach();
   await using undo = new UndoStack();
   undo.add('record', () => context.store.sandboxes.delete(record.id));
   await stage('write the record', () => context.store.sandboxes.put(record));

@@ -18,8 +18,8 @@ export function resolveUser(
   const [userPart = '', imageGroup] = (asked || imageUser).split(':');
   const groupPart = context?.runAsGroup ? String(context.runAsGroup.value) : imageGroup;
   const { uid, entry } = context?.runAsUser ? findUid(users, userPart) : findUser(users, userPart);
-  const gid = groupPart ? findGroup(groups, groupPart) : (entry?.gid ?? 0);
-  const additional = new Set<number>(context?.supplementalGroups.map(Number) ?? []);
+  const gid = groupPart ? findGroup(context?.runAsGroup ? [] : groups, groupPart) : (entry?.gid ?? 0);
+  const additional = new Set<number>((context?.supplementalGroups ?? []).map((group) => findGroup([], String(group))));
   if (context?.supplementalGroupsPolicy !== SupplementalGroupsPolicy.Strict && entry)
     for (const group of groups) if (group.members.includes(entry.name)) additional.add(group.gid);
   additional.add(gid);

@@ -53,6 +53,9 @@ export const alwaysAllowed =
     'set_mempolicy_home_node uretprobe lsm_get_self_attr lsm_list_modules listmount statmount'
   ).split(' ');
 
+/** Calls that only ARM has, of programs for 32 bits. */
+export const onArm = 'arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush set_tls sync_file_range2'.split(' ');
+
 /** Calls that come back with a capability. */
 export const byCapability: Readonly<Record<string, string>> = {
   CAP_DAC_READ_SEARCH: 'open_by_handle_at',

@@ -4,7 +4,7 @@ import { isAbsolute, join } from 'node:path';
 import { SecurityProfile_ProfileType as ProfileType, type SecurityProfile } from '../../../api/cri/index.ts';
 import { invalid, RuntimeError } from '../../errors.ts';
 import type { OciSeccomp } from './oci-spec.ts';
-import { alwaysAllowed, byCapability, namespaceFlags, personalities } from './seccomp-default.ts';
+import { alwaysAllowed, byCapability, namespaceFlags, onArm, personalities } from './seccomp-default.ts';
 
 const architectures: Readonly<Record<string, string[]>> = {
   // Not x32: kernels of distributions lack it, and each one more makes every start and exec 3 ms slower.
@@ -68,7 +68,7 @@ function makeDefault(capabilities: readonly string[]): OciSeccomp {
     defaultErrnoRet: 1,
     architectures: architectures[arch()] ?? [],
     syscalls: [
-      { names: [...new Set([...alwaysAllowed, ...granted])], action: allow },
+      { names: [...new Set([...alwaysAllowed, ...(arch() === 'arm64' ? onArm : []), ...granted])], action: allow },
       ...personalities.map((value) => ({
         names: ['personality'],
         action: allow,
