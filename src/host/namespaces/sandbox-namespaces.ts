@@ -35,8 +35,9 @@ export function createSandboxNamespaces(options: SandboxNamespacesOptions): Part
   mkdirSync(options.directory, { recursive: true });
   const wanted = (['network', 'ipc', 'uts'] as const).filter((kind) => options[kind]);
   const pinned: Partial<Record<SharedNamespace, string>> = {};
-  const own = wanted.map((kind) => openSync(`/proc/thread-self/ns/${namespaceFiles[kind]}`, 'r'));
+  const own: number[] = [];
   try {
+    for (const kind of wanted) own.push(openSync(`/proc/thread-self/ns/${namespaceFiles[kind]}`, 'r'));
     if (wanted.length > 0) calls.unshare(wanted.reduce((flags, kind) => flags | cloneFlags[kind], 0));
     if (options.uts && options.hostname) calls.sethostname(options.hostname, Buffer.byteLength(options.hostname));
     for (const [name, value] of Object.entries(options.sysctls ?? {})) writeSysctl(name, value);

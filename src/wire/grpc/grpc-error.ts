@@ -10,9 +10,17 @@ export class GrpcError extends Error {
     super(message, options);
     this.code = code;
   }
-  /** Any error as a GrpcError: grpc-js errors keep their code, an abort is CANCELLED, others are UNKNOWN. */
+  /**
+   * Any error as a GrpcError: grpc-js errors keep their code, an abort is CANCELLED, others are UNKNOWN. Where the undoing
+   * of a failed work failed too, the work's own error goes first.
+   */
   static from(error: unknown): GrpcError {
     if (error instanceof GrpcError) return error;
+    if (error instanceof SuppressedError) {
+      const first = GrpcError.from(error.suppressed);
+      const { message: undoing = String(error.error) } = error.error as { message?: string };
+      return new GrpcError(first.code, `${first.message} (and then: ${undoing})`, { cause: error });
+    }
     const { code, details, message, name } = error as {
       code?: unknown;
       details?: string;
