@@ -112,8 +112,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
 `;
 }
 
-/** A CNI configuration of the plugins bridge, host-local and portmap; addresses in use are kept in the directory. */
-export function networkConfiguration(directory: string, podCidr: string): string {
+function networkConfiguration(directory: string, podCidr: string): string {
   const gateway = podCidr.replace(/\.\d+\/\d+$/, '.1');
   return JSON.stringify({
     cniVersion: '1.0.0',

@@ -37,5 +37,6 @@ test('our runtime with crun on cgroup v2', { skip, timeout: 1_800_000 }, async (
     '--parallel',
     '4',
   ];
-  await reportSuite(t, argv, only ? { CRI_ONLY: only } : {}, secondKernelDeviations);
+  const environment = { CRI_ONLY: only, CRI_IMAGES: only === some ? 'few' : 'all' };
+  await reportSuite(t, argv, environment, secondKernelDeviations);
 });
