@@ -293,3 +293,29 @@ test('a large owner, a late time and all bits of the mode arrive', async () => {
   assert.deepEqual([info.mode & 0o7777, info.uid, info.gid, info.mtimeMs], [0o7755, 4294967294, 3e9, 9999999999250]);
   assert.equal(lstatSync(join(fs, 'old')).mtimeMs, -5000);
 });
+
+test('records of a pax header that do not go on are refused, not read for ever', async () => {
+  const rest = ['xyz', '0 path=b\n', '00 =\n', ' path=b\n', '-5 path=b\n', '5 a=b\n\n', '9999999 a=b\n'];
+  for (const text of rest) {
+    // The comment is a record; what follows it within the same header is not.
+    const archive = writeTar([{ path: 'f', pax: { comment: 'x'.repeat(40) } }]);
+    const at = archive.indexOf(' comment=');
+    const end = archive.indexOf('\n', at) + 1;
+    archive.write(text, end, 'latin1');
+    archive.write(`${(end - 512 + text.length).toString(8).padStart(11, '0')}\0`, 124, 'latin1');
+    fixChecksum(archive.subarray(0, 512));
+    await assert.rejects(unpack(archive), /damaged pax header/, JSON.stringify(text));
+    await rm(join(directory, archiveRecord), { force: true });
+  }
+});
+
+test('what hides behind names in an archive is not opened: neither FIFOs nor devices', async () => {
+  // The later FIFO stands where the file was.
+  await unpack(
+    writeTar([
+      { path: 'f', content: 'x' },
+      { path: 'f', type: 'fifo' },
+    ]),
+  );
+  await assert.rejects(restore(), /no longer as it was: it is no file/);
+});

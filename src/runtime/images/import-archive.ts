@@ -197,5 +197,8 @@ async function inside(directory: string, file: string): Promise<string> {
   });
   if (!path.startsWith(`${directory}/`))
     throw new ImageError('INVALID_ARGUMENT', `archive names ${JSON.stringify(file)}, which is outside of it`);
+  // Opening a FIFO would wait for ever.
+  if (!(await stat(path)).isFile())
+    throw new ImageError('INVALID_ARGUMENT', `archive names ${JSON.stringify(file)}, which is no file`);
   return path;
 }

@@ -1,5 +1,6 @@
 import { constants, createReadStream, createWriteStream } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { lstat, open } from 'node:fs/promises';
+import { pipeline } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { createZstdCompress, createZstdDecompress, constants as zlibConstants } from 'node:zlib';
 import { ImageError } from './image-error.ts';
@@ -67,7 +68,9 @@ export class LayerRecorder {
 /** Puts the archive of a layer together again. @throws ImageError when a file is not as it was */
 export async function* restoreArchive(recordFile: string, directory: string): AsyncIterable<Buffer> {
   const rest: Buffer[] = [];
-  const source = createReadStream(recordFile).pipe(createZstdDecompress());
+  const source = createZstdDecompress();
+  // Errors of either side surface where the record is read.
+  pipeline(createReadStream(recordFile), source, () => {});
   const isElsewhere = (path: string) => !isMarker(path);
   const reader = new TarReader(source, { onRest: (bytes) => rest.push(Buffer.from(bytes)), isElsewhere });
   try {
@@ -86,9 +89,12 @@ async function* readContent(directory: string, entry: TarEntry): AsyncIterable<B
   const path = fromByteString(locate(directory, splitPath(entry.path)));
   const changed = (why: string) =>
     new ImageError('DATA_LOSS', `layer has ${showByteString(entry.path)} no longer as it was: ${why}`);
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((error: Error) => {
+  // A FIFO may be there, or a device: looking at it is harmless, opening it may not be.
+  const there = await lstat(path).catch((error: Error) => {
     throw changed(error.message);
   });
+  if (!there.isFile()) throw changed('it is no file');
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const { size } = await file.stat();
     if (size !== entry.size) throw changed(`${size} bytes in place of ${entry.size}`);

@@ -91,10 +91,11 @@ export function parsePax(content: Buffer): Map<string, Buffer> {
     const space = content.indexOf(0x20, at);
     const digits = space < 0 ? '' : content.toString('latin1', at, space);
     const length = /^[0-9]{1,7}$/.test(digits) ? Number(digits) : 0;
-    const record = content.subarray(space + 1, at + length - 1);
+    // A record has at least its length, a space, a key of one letter, `=` and the line's end.
+    const isWhole = length >= digits.length + 4 && at + length <= content.length && content[at + length - 1] === 0x0a;
+    const record = isWhole ? content.subarray(space + 1, at + length - 1) : Buffer.alloc(0);
     const equals = record.indexOf(0x3d);
-    if (equals <= 0 || at + length > content.length || content[at + length - 1] !== 0x0a)
-      throw new ImageError('DATA_LOSS', 'archive has a damaged pax header');
+    if (equals <= 0) throw new ImageError('DATA_LOSS', 'archive has a damaged pax header');
     const key = record.toString('utf8', 0, equals);
     const value = Buffer.from(record.subarray(equals + 1));
     // GNU's first sparse form says the same two keys again and again: they are a list.
