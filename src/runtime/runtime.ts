@@ -20,6 +20,7 @@ import { availableCapabilities } from './containers/spec/capabilities.ts';
 import type { Kernel, RuntimeContext } from './context.ts';
 import { criServices } from './cri/services.ts';
 import { EventHub } from './events/event-hub.ts';
+import { featuresOf } from './features/index.ts';
 import { toNanoseconds } from './identifiers.ts';
 import { type ImageStore, openImageStore, type StoreFinding } from './images/index.ts';
 import { checkImages, type Pruned, pruneImages } from './images-admin.ts';
@@ -113,6 +114,9 @@ class RunningRuntime {
       ...(settings.socketGroup === undefined ? {} : { group: settings.socketGroup }),
       onError: (method, error) => this.#log.debug('call failed', { method, code: error.code, error }),
     });
+    // Found out by now, the first status is told without a wait for it.
+    for (const name of context.ociRuntimes.keys())
+      void featuresOf(context, name).catch((error: unknown) => this.#failed('probe of an OCI runtime', error));
     const [sandboxes, containers] = [context.store.sandboxes.list(), context.store.containers.list()];
     this.#log.info('runtime is serving', {
       socket: settings.listen,

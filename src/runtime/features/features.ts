@@ -37,8 +37,10 @@ export function featuresOf(context: RuntimeContext, handler: string): Promise<Ha
 }
 
 async function probe(context: RuntimeContext, program: string): Promise<HandlerFeatures> {
-  const oci = await askRuntime(context, program);
-  const kernelUserNamespaces = await userNamespaceProblem(context.settings.root);
+  const [oci, kernelUserNamespaces] = await Promise.all([
+    askRuntime(context, program),
+    userNamespaceProblem(context.settings.root),
+  ]);
   const runtimeUserNamespaces =
     oci && !oci.namespaces.includes('user') ? `${program} does not support them` : undefined;
   const kernelReadOnly = recursiveReadOnlyProblem(context.settings.state);

@@ -68,7 +68,7 @@ test('an image whose list of users is a pipe or is too large is refused, none at
     await rm(join(hostile, 'etc/passwd'));
     await writeFile(join(hostile, 'etc/passwd'), '');
     await truncate(join(hostile, 'etc/passwd'), 1e9);
-    await assert.rejects(cache.get('image', hostile), /larger than 16 MiB/);
+    await assert.rejects(cache.get('image', hostile), /larger than 4 MiB/);
     await writeFile(join(hostile, 'etc/passwd'), 'a:x:1:2:::\nb:x:one:2\n');
     const { users } = await cache.get('image', hostile);
     assert.deepEqual(users, [{ name: 'a', uid: 1, gid: 2 }]);

@@ -24,7 +24,10 @@ export interface UserTables {
 }
 
 /** Larger files are nobody's list of users. */
-const largestBytes = 16 << 20;
+const largestBytes = 4 << 20;
+
+/** What is larger is read each time, so that a few odd images do not take the runtime's memory. */
+const mostRemembered = 2000;
 
 /** Images whose tables are remembered; a container has not run yet when it is asked, so its root is its image's. */
 const mostImages = 64;
@@ -39,7 +42,10 @@ export class UserTableCache {
     // What is asked for last is forgotten last.
     this.#tables.delete(imageId);
     this.#tables.set(imageId, known);
-    known.catch(() => this.#tables.delete(imageId));
+    void known.then(
+      ({ users, groups }) => users.length + groups.length > mostRemembered && this.#tables.delete(imageId),
+      () => this.#tables.delete(imageId),
+    );
     const [oldest] = this.#tables.keys();
     if (this.#tables.size > mostImages && oldest !== undefined) this.#tables.delete(oldest);
     return known;
