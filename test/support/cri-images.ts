@@ -1,5 +1,4 @@
-import { join } from 'node:path';
-import { programEntries, unpackedPackage, withDirectories } from './debian-packages.ts';
+import { programEntries, unpackedProgram, withDirectories } from './debian-packages.ts';
 import { type ArchiveEntry, makeImage, makeLayer, type TestImage, type TestLayer } from './images.ts';
 import { output } from './processes.ts';
 
@@ -47,7 +46,7 @@ const group = ['root:x:0:', 'www-data:x:33:', 'nogroup:x:65534:', ''].join('\n')
  * each applet a hard link (so that hiding `/bin/ls` hides nothing else), with the two programs that it lacks.
  */
 export async function busyboxLayer(): Promise<TestLayer> {
-  const busybox = join(await unpackedPackage('busybox'), 'bin/busybox');
+  const busybox = await unpackedProgram('busybox', 'busybox');
   const applets = (await output([busybox, '--list'])).split('\n').filter((name) => name && name !== 'busybox');
   const entries: ArchiveEntry[] = [
     ...['bin/', 'etc/', 'proc/', 'sys/', 'dev/', 'home/', 'usr/bin/', 'var/run/', 'var/www/'].map((path) => ({ path })),
@@ -68,7 +67,7 @@ export async function busyboxLayer(): Promise<TestLayer> {
 
 /** Debian's nginx, serving a page on a port of its network namespace. */
 async function nginxLayer(port: number): Promise<TestLayer> {
-  const nginx = join(await unpackedPackage('nginx'), 'usr/sbin/nginx');
+  const nginx = await unpackedProgram('nginx', 'nginx');
   const configuration = `user www-data;
 worker_processes 1;
 pid /var/run/nginx.pid;

@@ -51,6 +51,14 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   );
 
+/** The path of a program of a package that is not installed, in whichever directory the package has it. */
+export async function unpackedProgram(name: string, program: string): Promise<string> {
+  const root = await unpackedPackage(name);
+  for (const directory of ['bin', 'sbin', 'usr/bin', 'usr/sbin'])
+    if (await exists(join(root, directory, program))) return join(root, directory, program);
+  throw new Error(`the package ${name} has no program ${program}`);
+}
+
 /** A dynamic program for an image, under `path`, with the loader and every library that it needs, from this machine. */
 export async function programEntries(
   program: string,

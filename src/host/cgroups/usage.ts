@@ -103,7 +103,8 @@ const less = (whole: bigint, part: bigint): bigint => (part > whole ? 0n : whole
 function readV1(directoryOf: DirectoryOf): CgroupUsage {
   const memory = directoryOf('memory');
   const accounting = directoryOf('cpuacct');
-  const blocks = directoryOf('blkio');
+  const blockBytes = text(directoryOf('blkio'), 'blkio.throttle.io_service_bytes_recursive');
+  const blockCounts = text(directoryOf('blkio'), 'blkio.throttle.io_serviced_recursive');
   const statistics = table(memory, 'memory.stat');
   const cpu = table(directoryOf('cpu'), 'cpu.stat');
   const memoryBytes = number(memory, 'memory.usage_in_bytes') ?? 0n;
@@ -133,10 +134,10 @@ function readV1(directoryOf: DirectoryOf): CgroupUsage {
     processes: number(directoryOf('pids'), 'pids.current') ?? 0n,
     processLimit: number(directoryOf('pids'), 'pids.max'),
     kernelMemoryBytes: number(memory, 'memory.kmem.usage_in_bytes') ?? 0n,
-    ioReadBytes: sumBlocks(text(blocks, 'blkio.throttle.io_service_bytes_recursive'), 'Read'),
-    ioWriteBytes: sumBlocks(text(blocks, 'blkio.throttle.io_service_bytes_recursive'), 'Write'),
-    ioReads: sumBlocks(text(blocks, 'blkio.throttle.io_serviced_recursive'), 'Read'),
-    ioWrites: sumBlocks(text(blocks, 'blkio.throttle.io_serviced_recursive'), 'Write'),
+    ioReadBytes: sumBlocks(blockBytes, 'Read'),
+    ioWriteBytes: sumBlocks(blockBytes, 'Write'),
+    ioReads: sumBlocks(blockCounts, 'Read'),
+    ioWrites: sumBlocks(blockCounts, 'Write'),
     // Told by the v2 tree beside the others, when there is one.
     ...readPressures(directoryOf('unified')),
   };
@@ -145,6 +146,7 @@ function readV1(directoryOf: DirectoryOf): CgroupUsage {
 function readV2(directory: string): CgroupUsage {
   const statistics = table(directory, 'memory.stat');
   const cpu = table(directory, 'cpu.stat');
+  const io = text(directory, 'io.stat');
   const memoryBytes = number(directory, 'memory.current') ?? 0n;
   return {
     cpuNs: cpu('usage_usec') * 1000n,
@@ -168,10 +170,10 @@ function readV2(directory: string): CgroupUsage {
     processes: number(directory, 'pids.current') ?? 0n,
     processLimit: number(directory, 'pids.max'),
     kernelMemoryBytes: statistics('kernel'),
-    ioReadBytes: sumFields(text(directory, 'io.stat'), 'rbytes'),
-    ioWriteBytes: sumFields(text(directory, 'io.stat'), 'wbytes'),
-    ioReads: sumFields(text(directory, 'io.stat'), 'rios'),
-    ioWrites: sumFields(text(directory, 'io.stat'), 'wios'),
+    ioReadBytes: sumFields(io, 'rbytes'),
+    ioWriteBytes: sumFields(io, 'wbytes'),
+    ioReads: sumFields(io, 'rios'),
+    ioWrites: sumFields(io, 'wios'),
     ...readPressures(directory),
   };
 }
