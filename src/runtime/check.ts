@@ -6,6 +6,8 @@ import { mayLowerOomScore, runProgram } from '../host/exec/index.ts';
 import { createLogger } from '../log/index.ts';
 import { messageOf } from './errors.ts';
 import { Registries } from './images/index.ts';
+import { splitRanges } from './network/bridge/bridge-network.ts';
+import { PodRanges } from './network/bridge/pod-ranges.ts';
 import { loadCniConfiguration } from './network/cni/cni-config.ts';
 import { findProgram, type ResolvedSettings } from './settings/index.ts';
 
@@ -126,8 +128,9 @@ async function checkNetwork({
   const bridge = podCidr
     ? finding('pod network', 'ok', `the built-in bridge ${bridgeName} with ${podCidr}`)
     : finding('pod network', 'note', `the built-in bridge ${bridgeName}, once a kubelet tells its addresses`);
-  if (!cniConfDir) return [bridge];
   try {
+    new PodRanges().set(splitRanges(podCidr ?? ''));
+    if (!cniConfDir) return [bridge];
     const configuration = await loadCniConfiguration(cniConfDir);
     if (!configuration) return [bridge, finding('CNI', 'note', `${cniConfDir} holds no configuration (yet)`)];
     const missing = configuration.plugins.filter(({ type }) => !findProgram(type, cniBinDirs));
