@@ -129,8 +129,12 @@ for (const rules of ['nftables', 'iptables'] as const) {
 
     test('a bridge and rules that somebody has removed are made again', async () => {
       await runtime.node.output(['ip', 'link', 'delete', 'dhnet0']);
-      if (rules === 'nftables') await runtime.node.output(['nft', 'flush', 'ruleset']);
-      assert.deepEqual(await runtime.networkReady().then(({ status }) => status), true);
+      const flush = rules === 'nftables' ? 'nft flush ruleset' : 'iptables -t nat -F; ip6tables -t nat -F';
+      await runtime.node.output(['sh', '-c', flush]);
+      const isBack = async () =>
+        (await runtime.networkReady()).status &&
+        (await runtime.outsideAgent.ask('tcp', node[4], 12000, briefMs)).startsWith('web');
+      await pollUntil('the rules are back', isBack, { timeoutMs: 15_000, intervalMs: 200 });
       for (const family of [4, 6] as const) {
         assert.match(await other.agent.ask('tcp', address(web, family), 80), /^web/);
         assert.match(await runtime.outsideAgent.ask('tcp', node[family], 12000), /^web/);

@@ -256,12 +256,12 @@ export class BridgeNetwork implements PodNetwork {
     using socket = new NetlinkSocket({ protocol: 'route' });
     const existing = findLink(socket, name);
     const bridge = this.#bridge;
-    if (bridge && existing?.up && existing.index === bridge.index && wanted === this.#made && this.#rules?.intact())
-      return bridge;
+    const intact = await this.#rules?.intact();
+    if (bridge && existing?.up && existing.index === bridge.index && wanted === this.#made && intact) return bridge;
     const link = ensureBridgeLink(socket, { name, mtu, pools, loopback6 });
     const made = { index: link.index, hardwareAddress: link.address, mtu: link.mtu };
     if (this.#pods.size > 0) this.#plugIn(socket, made);
-    if (this.#rules?.intact() === false) await this.#rules.remove();
+    if (intact === false) await this.#rules?.remove();
     this.#bridge = made;
     await this.#apply();
     await allowForwarding(this.#forwarding());

@@ -28,7 +28,7 @@ export interface RuleWriter {
   /** Makes the kernel's rules these. Small where little has changed since the last call. */
   apply(rules: BridgeRules): Promise<void>;
   /** Whether the rules of the last call are there still, as far as can be told cheaply. */
-  intact(): boolean;
+  intact(): boolean | Promise<boolean>;
   /** Removes all of them. */
   remove(): Promise<void>;
 }

@@ -16,6 +16,8 @@ interface Chains {
   guard: string;
 }
 
+const lookMs = 5000;
+
 /** Rules by the iptables programs, for kernels without nf_tables. All of our chains are written anew at each change. */
 export class IptablesRules implements RuleWriter {
   readonly kind = 'iptables';
@@ -24,6 +26,9 @@ export class IptablesRules implements RuleWriter {
   readonly #only: IptablesVariant | undefined;
   readonly #found = new Map<4 | 6, Promise<Iptables | undefined>>();
   #applied = '';
+  /** Families whose tables have chains of ours. */
+  readonly #written = new Set<4 | 6>();
+  #lookedMs = 0;
 
   /** `only` for a kernel in which the other variant cannot work. */
   constructor(bridge: string, clock: Clock, only?: IptablesVariant) {
@@ -37,15 +42,27 @@ export class IptablesRules implements RuleWriter {
     if (text === this.#applied) return;
     for (const family of [4, 6] as const) {
       const needed = rules.ranges.some((range) => range.family === family);
+      if (!needed && !this.#written.has(family)) continue;
       const iptables = await this.#programs(family, needed);
       if (!iptables) continue;
+      this.#written.add(family);
       for (const [table, chains] of Object.entries(renderTables(this.#chains, rules, family)))
         await iptables.restore(await this.#script(iptables, table as IptablesTable, chains));
     }
     this.#applied = text;
   }
 
-  intact(): boolean {
+  /** Looks no more often than every few seconds: it takes a program. */
+  async intact(): Promise<boolean> {
+    const nowMs = this.#clock.monotonic();
+    if (nowMs - this.#lookedMs < lookMs) return true;
+    this.#lookedMs = nowMs;
+    for (const family of this.#written) {
+      const lines = (await (await this.#programs(family, true))?.save('nat')) ?? [];
+      const { ports, masquerade } = this.#chains;
+      for (const chain of [ports, masquerade])
+        if (!lines.some((line) => line.startsWith('-A ') && line.endsWith(`-j ${chain}`))) return false;
+    }
     return true;
   }
 
@@ -71,6 +88,7 @@ export class IptablesRules implements RuleWriter {
       }
     }
     this.#applied = '';
+    this.#written.clear();
   }
 
   /** Our chains from scratch, and the jumps to them that are not there yet. */
