@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { lstatSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { pollUntil, systemClock } from '../../src/async/index.ts';
+import { FakeClock, pollUntil, systemClock } from '../../src/async/index.ts';
 import { isMountPoint, unmount } from '../../src/host/mounts/index.ts';
 import { createLogger } from '../../src/log/index.ts';
 import { ImageError, type ImageStore, type ImageStoreOptions, openImageStore } from '../../src/runtime/images/index.ts';
@@ -429,4 +429,36 @@ test('subdirectories of the layers are spread over the disk, where that is ext4'
   const kind = execFileSync('stat', ['-f', '-c', '%T', root], { encoding: 'utf8' }).trim();
   if (kind !== 'ext2/ext3') return t.skip(`the file system is ${kind}, which does not need it`);
   assert.match(execFileSync('lsattr', ['-d', join(root, 'layers')], { encoding: 'utf8' }), /^\S*T/);
+});
+
+test('a root is mounted again with its changes in the same boot, and begun anew after a crash of the machine', async (t) => {
+  const image = await store.pull(registry.push('a', 'v1', makeImage([makeLayer([{ path: 'a', content: 'image' }])])));
+  const rootfs = await snapshots.prepare(image.id, 'c1');
+  if (!existsSync(join(base, 'snapshots/c1/work/work/incompat'))) return t.skip('this kernel has no volatile overlays');
+  await writeFile(join(rootfs, 'a'), 'changed');
+  unmount(rootfs);
+  assert.equal(await snapshots.prepare(image.id, 'c1'), rootfs);
+  assert.equal(readFileSync(join(rootfs, 'a'), 'utf8'), 'changed');
+  unmount(rootfs);
+  const file = join(base, 'snapshots/c1/snapshot.json');
+  await writeFile(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), boot: 'another' }));
+  await snapshots.prepare(image.id, 'c1');
+  assert.equal(readFileSync(join(rootfs, 'a'), 'utf8'), 'image');
+  assert.deepEqual([...(await snapshots.imagesInUse())], [image.id]);
+});
+
+test('what a container has written is told at once as it was last, and measured again beside that', async () => {
+  const image = await store.pull(registry.push('a', 'v1', makeImage([makeLayer([{ path: 'a' }])])));
+  const clock = new FakeClock();
+  const measuring = await openSnapshots({ root: join(base, 'snapshots'), images: () => store, clock });
+  const rootfs = await measuring.prepare(image.id, 'c1');
+  const first = await measuring.usage('c1');
+  await writeFile(join(rootfs, 'big'), Buffer.alloc(100_000));
+  assert.deepEqual(await measuring.usage('c1'), first);
+  await clock.advance(60_000);
+  assert.equal((await measuring.usage('c1')).bytes, first.bytes, 'nobody waits for it');
+  await pollUntil('a new measure', async () => (await measuring.usage('c1')).bytes >= first.bytes + 100_000n, {
+    timeoutMs: 5000,
+  });
+  await measuring.remove('c1');
 });

@@ -73,7 +73,7 @@ class OverlaySnapshots implements Snapshots {
   readonly #images: () => ImageStore;
   readonly #clock: Clock;
   readonly #serial = new SerialRunner();
-  readonly #usage = new Map<string, { bytes: bigint; inodes: bigint; goodUntil: number }>();
+  readonly #usage = new Map<string, { measured: { bytes: bigint; inodes: bigint }; goodUntil: number }>();
   readonly #measuring = new Map<string, Promise<{ bytes: bigint; inodes: bigint }>>();
   readonly #boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 
@@ -145,9 +145,9 @@ class OverlaySnapshots implements Snapshots {
 
   async usage(containerId: string): Promise<{ bytes: bigint; inodes: bigint }> {
     const known = this.#usage.get(containerId);
-    if (known && this.#clock.monotonic() < known.goodUntil) return known;
+    if (known && this.#clock.monotonic() < known.goodUntil) return known.measured;
     const fresh = this.#measuring.get(containerId) ?? this.#measure(containerId);
-    return known ?? fresh;
+    return known?.measured ?? fresh;
   }
 
   #measure(containerId: string): Promise<{ bytes: bigint; inodes: bigint }> {
@@ -157,7 +157,7 @@ class OverlaySnapshots implements Snapshots {
         const now = this.#clock.monotonic();
         // A large tree is measured less often.
         const goodUntil = now + Math.max(usageAgeMs, (now - begun) / usageShare);
-        if (this.#measuring.has(containerId)) this.#usage.set(containerId, { ...measured, goodUntil });
+        if (this.#measuring.has(containerId)) this.#usage.set(containerId, { measured, goodUntil });
         return measured;
       })
       .finally(() => this.#measuring.delete(containerId));
