@@ -62,7 +62,9 @@ test('root of a pod is nobody outside, and owns its files, network, hostname and
   const security = { capabilities: { addCapabilities: ['NET_ADMIN', 'SYS_ADMIN'] } };
   const containerId = await fixture.start(sandbox, ['sh', '-c', script], { linux: { securityContext: security } });
   assert.equal(await fixture.output(containerId, 'id', '-u'), '0');
-  const lines = (await fixture.log(containerId)).map((line) => line.trim().replace(/\s+/g, ' '));
+  const log = () => fixture.log(containerId);
+  await pollUntil('the end of the script', async () => (await log()).includes('shm'), { timeoutMs: 10_000 });
+  const lines = (await log()).map((line) => line.trim().replace(/\s+/g, ' '));
   assert.deepEqual(lines, [
     `0 ${hostId} 65536`,
     '0:0 /',

@@ -58,7 +58,7 @@ async function settingsOf(base: string, ociRuntime: string | undefined): Promise
 export interface FixtureOptions {
   /** More settings of the runtime. */
   settings?: object;
-  /** More files of the image. */
+  /** More files of the image, in a layer of their own. */
   entries?: readonly ArchiveEntry[];
   /** More of the image's configuration. */
   imageConfig?: object;
@@ -102,9 +102,11 @@ export class RuntimeFixture implements AsyncDisposable {
     });
     // Root of a user namespace is somebody else outside, and must get through.
     await chmod(base, 0o711);
-    const image = makeImage([makeLayer(await busyboxEntries(applets.split(' '), options.entries))], {
-      config: { Env: ['PATH=/bin'], Cmd: ['sh'], ...options.imageConfig },
-    });
+    const layers = [await busyboxEntries(applets.split(' ')), ...(options.entries ? [options.entries] : [])];
+    const image = makeImage(
+      layers.map((entries) => makeLayer(entries)),
+      { config: { Env: ['PATH=/bin'], Cmd: ['sh'], ...options.imageConfig } },
+    );
     await writeFiles(join(base, 'layout'), layoutFiles([{ image }]));
     await fixture.startRuntime([join(base, 'layout'), 'busybox']);
     return fixture;
