@@ -152,6 +152,8 @@ test('a terminal: its kind, its size now and later, and nothing echoed twice', a
   shell.stdin!.write('hello\n');
   assert.deepEqual(await shell.status, { code: 0 });
   assert.equal(output, 'xterm\r\n31 101\r\nhello\r\n22 55\r\ngot hello\r\n');
+  // Programs that draw on the whole screen go by what their terminal does with line ends.
+  assert.match((await said(['stty', '-a'], { tty: true })).stdout, /[^-]onlcr/);
   const early = await exec(['sh', '-c', 'read line; echo "got $line"'], { stdin: true, tty: true });
   early.stdin!.write('early\n');
   assert.equal(await text(early.stdout!), 'early\r\ngot early\r\n');
@@ -280,8 +282,10 @@ test('a command whose OCI runtime was killed ends with an error, and does not go
   const call = runtime.cri.execSync({ containerId, cmd: ['sleep', '77020'], timeout: 0n });
   const rejected = assert.rejects(call, /the OCI runtime's process was ended by SIGKILL/);
   await pollUntil('the commands', () => processesWith('sleep 77020').length >= 3, { timeoutMs });
-  for (const pid of processesWith(`--root=${join(runtime.base, 'state/oci')} exec`)) process.kill(pid, 'SIGKILL');
-  for (const { status } of commands) assert.match(JSON.stringify(await status), /was ended by SIGKILL/);
+  // On a terminal it is a monitor that waits for the command.
+  const bundle = join(runtime.base, 'state/containers', containerId);
+  for (const pid of processesWith(join(bundle, 'deckhand-exec-'))) process.kill(pid, 'SIGKILL');
+  for (const { status } of commands) assert.match(JSON.stringify(await status), /process was ended by/);
   await rejected;
   await pollUntil('the end of all', () => processesWith('sleep 77020').length === 0, { timeoutMs });
 });

@@ -1,4 +1,3 @@
 export { connectInNamespace } from './connect-in-namespace.ts';
 export { DescriptorStream } from './descriptor-stream.ts';
 export { connectPacketSocket } from './packet-socket.ts';
-export { openTerminal, type Terminal } from './terminal.ts';

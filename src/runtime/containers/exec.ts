@@ -15,6 +15,8 @@ import type { OciSpec } from './spec/oci-spec.ts';
 export interface PreparedExec extends AsyncDisposable {
   /** Command line of the OCI runtime; the command's input and output are its own. */
   argv: string[];
+  /** What a monitor has to know that is to run the command instead. */
+  parts: ExecParts;
   /** Whether the command has been started: before that, what is heard comes from the OCI runtime. */
   started(): boolean;
   /** Ends the command with all that it started, at whatever step it is. Disposing waits for that. */
@@ -25,6 +27,18 @@ export interface PreparedExec extends AsyncDisposable {
 export interface RuntimeProcess {
   pid: number;
   ended: () => boolean;
+}
+
+/** A prepared command, in parts. */
+export interface ExecParts {
+  /** Names it in the bundle; files that begin with it are removed with it. */
+  name: string;
+  containerId: string;
+  ociRuntimePath: string;
+  processFile: string;
+  pidFile: string;
+  /** More options for the OCI runtime's `exec`. */
+  options: readonly string[];
 }
 
 /** What is to be run. */
@@ -80,11 +94,17 @@ export async function prepareExec(
     if (pid > 0) killTree(pid);
   };
   let killing: Promise<void> | undefined;
+  const runtimeOptions = group ? ['--cgroup', group.argument] : [];
   return {
-    argv: runtime.execArguments(record.id, processFile, [
-      ...['--pid-file', pidFile],
-      ...(group ? ['--cgroup', group.argument] : []),
-    ]),
+    argv: runtime.execArguments(record.id, processFile, ['--pid-file', pidFile, ...runtimeOptions]),
+    parts: {
+      name,
+      containerId: record.id,
+      ociRuntimePath: runtime.path,
+      processFile,
+      pidFile,
+      options: runtimeOptions,
+    },
     started: () => existsSync(pidFile),
     kill: (process) => {
       killing ??= endCommand(context.clock, process, killOnce);
@@ -111,7 +131,7 @@ async function endCommand(clock: Clock, runtime: RuntimeProcess, killOnce: () =>
   for (let wait = 1; !runtime.ended(); wait = Math.min(wait * 2, 50)) {
     await killOnce();
     if (runtime.ended()) return;
-    if (clock.monotonic() >= end) return killTree(runtime.pid);
+    if (clock.monotonic() >= end) return runtime.pid > 0 ? killTree(runtime.pid) : undefined;
     await clock.sleep(wait);
   }
 }
@@ -145,7 +165,7 @@ export async function endAbandonedExecs(context: RuntimeContext, record: Contain
   const bundle = context.paths.bundle(record.id);
   // Done for every container at the start of the runtime: reading at once is several times cheaper than waiting for it.
   for (const file of existsSync(bundle) ? readdirSync(bundle) : [])
-    if (file.startsWith(prefix)) await rm(join(bundle, file), { force: true });
+    if (file.startsWith(prefix)) await rm(join(bundle, file), { recursive: true, force: true });
 }
 
 /** Somebody (the kernel, for want of memory) has killed the OCI runtime's process, and how the command ends is not seen. */

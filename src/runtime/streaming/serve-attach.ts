@@ -1,6 +1,4 @@
 import { join } from 'node:path';
-import type { Readable, Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import type { AttachRequest } from '../../api/cri/index.ts';
 import { connectPacketSocket, type DescriptorStream } from '../../host/sockets/index.ts';
 import { type RemoteCommand, serveRemoteCommand } from '../../wire/streams/index.ts';
@@ -9,14 +7,12 @@ import type { RuntimeContext } from '../context.ts';
 import { messageOf } from '../errors.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import { keepOpen, takeKept } from './kept-monitors.ts';
+import { feedMonitor, followSize } from './monitor-streams.ts';
 import { streamTimeouts } from './stream-timeouts.ts';
 import type { Connection } from './streaming-server.ts';
 
 /** Packets from conmon begin with what they are. */
 const [outputPacket, errorPacket] = [2, 3];
-
-/** conmon takes packets up to this size. */
-const largestInput = 32_768;
 
 /** Output that may wait for one client, and for all together, bytes. */
 const largestBacklog = { client: 8 << 20, all: 64 << 20 };
@@ -61,13 +57,14 @@ async function attach(
 ): Promise<void> {
   const { id, config } = record;
   const bundle = context.paths.bundle(id);
-  if (config.tty) followSize(remote, (line) => sendControl(bundle, line));
+  if (config.tty) followSize(remote, (rows, columns) => sendControl(bundle, resizeLine(rows, columns)));
   const over = Promise.withResolvers<'ended' | 'gone' | 'slow'>();
-  if (remote.stdin)
-    void feed(remote.stdin, monitor, config).then(() => {
+  if (remote.stdin && !config.stdin) remote.stdin.resume();
+  else if (remote.stdin)
+    void feedMonitor(remote.stdin, monitor, { end: config.stdinOnce }).then(() => {
       // A terminal's input has no end of its own: the client has let go (clients have keys for it). Others wait for what
       // comes of their input.
-      if (config.stdin && config.tty) over.resolve('gone');
+      if (config.tty) over.resolve('gone');
     });
   const onPacket = (packet: Buffer): void => {
     const target = packet[0] === outputPacket ? remote.stdout : packet[0] === errorPacket ? remote.stderr : undefined;
@@ -92,33 +89,4 @@ async function attach(
     const error = `the client does not take the container's output: too much of it waits`;
     await remote.exit({ error }, { discard: true });
   } else await remote.exit({ code: 0 });
-}
-
-/** Tells the size of the client's terminal: of those that come while one is being told, the last. */
-function followSize(remote: RemoteCommand, tell: (line: string) => Promise<void>): void {
-  let next: string | undefined;
-  let telling = false;
-  const run = async (): Promise<void> => {
-    telling = true;
-    for (let line = next; line !== undefined; line = next) {
-      next = undefined;
-      await tell(line).catch(() => {});
-    }
-    telling = false;
-  };
-  remote.onResize(({ width, height }) => {
-    next = resizeLine(height, width);
-    if (!telling) void run();
-  });
-}
-
-/** Input in packets that conmon can take. Its end is the container's only with `stdinOnce`. */
-async function feed(stdin: Readable, monitor: Writable, config: { stdin: boolean; stdinOnce: boolean }): Promise<void> {
-  if (!config.stdin) return void stdin.resume();
-  const cut = async function* (parts: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-    for await (const part of parts)
-      for (let at = 0; at < part.length; at += largestInput) yield part.subarray(at, at + largestInput);
-  };
-  await pipeline(stdin, cut, monitor, { end: config.stdinOnce }).catch(() => {});
-  stdin.resume();
 }

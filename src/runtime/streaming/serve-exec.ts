@@ -1,8 +1,7 @@
-import type { Readable, Writable } from 'node:stream';
+import { type Readable, Transform, type Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import type { ExecRequest } from '../../api/cri/index.ts';
 import { type LaunchedProgram, launchProgram } from '../../host/exec/index.ts';
-import { openTerminal } from '../../host/sockets/index.ts';
 import {
   type ExitStatus,
   type RemoteCommand,
@@ -10,8 +9,10 @@ import {
   type TerminalSize,
 } from '../../wire/streams/index.ts';
 import { execFailure, type PreparedExec, prepareExec, runtimeKilled, shellCodeOf } from '../containers/exec.ts';
+import { startOnTerminal } from '../containers/exec-terminal.ts';
 import type { RuntimeContext } from '../context.ts';
 import { messageOf } from '../errors.ts';
+import { feedMonitor, followSize } from './monitor-streams.ts';
 import { StartGate } from './start-gate.ts';
 import { streamTimeouts } from './stream-timeouts.ts';
 import type { Connection } from './streaming-server.ts';
@@ -66,28 +67,25 @@ async function runOnPipes(context: RuntimeContext, exec: PreparedExec, remote: R
   return statusOf(end, exec, { said: gate.said, errors: remote.stderr });
 }
 
-/** A terminal of ours, to which the OCI runtime passes on what is on the container's own. */
 async function runOnTerminal(context: RuntimeContext, exec: PreparedExec, remote: RemoteCommand): Promise<ExitStatus> {
-  const terminal = openTerminal();
-  try {
-    const { programFd, stream } = terminal;
-    const program = launchProgram(exec.argv, { stdio: [programFd, programFd, programFd], detached: true });
-    terminal.closeProgramSide();
-    endWithClient(exec, remote, program);
-    remote.onResize(({ width, height }) => {
-      terminal.resize(height, width);
-      program.kill('SIGWINCH');
-    });
-    remote.stdin?.pipe(stream, { end: false });
-    const gate = new StartGate({ started: exec.started, exited: program.exited, clock: context.clock });
-    stream.pipe(gate);
-    const output = pass(gate, remote.stdout, remote.signal);
-    const end = await program.ended;
-    await output;
-    return await statusOf(end, exec, { said: gate.said, errors: remote.stdout });
-  } finally {
-    terminal.close();
+  await using terminal = await startOnTerminal(context, exec, { stdin: remote.stdin !== undefined });
+  const { stream, monitor } = terminal;
+  onAbort(remote.signal, () => void exec.kill(monitor).catch(() => {}));
+  followSize(remote, (rows, columns) => terminal.resize(rows, columns));
+  if (remote.stdin) void feedMonitor(remote.stdin, stream, { end: false });
+  const output = new Transform({
+    writableObjectMode: true,
+    transform: (packet: Buffer, _, callback) => callback(null, packet.subarray(1)),
+  });
+  stream.pipe(output);
+  stream.once('close', () => output.end());
+  await pass(output, remote.stdout, remote.signal);
+  const end = await terminal.ended;
+  if (!end) {
+    await exec.kill(monitor);
+    return { error: runtimeKilled('a signal').message };
   }
+  return 'code' in end ? { code: end.code } : notStarted(end.failure, remote.stdout);
 }
 
 async function statusOf(
