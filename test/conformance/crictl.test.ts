@@ -177,6 +177,7 @@ describe('crictl', { skip }, () => {
     assert.deepEqual([status.id, status.state, status.labels], [first, 'SANDBOX_READY', { app: 'first' }]);
     assert.match(status.network.ip, /^10\.97\.0\.\d+$/);
     assert.ok(info.pid > 0);
+    assert.equal(info.config.log_directory, join(runtime.directory, 'logs/first'));
     assert.match(await crictl.do('inspectp', '-o', 'table', first), /Ready/i);
     const again = await crictl.try(['runp', podFile('first')]);
     assert.match(again.stderr, /first/, 'a name that is taken is named');
@@ -222,7 +223,7 @@ describe('crictl', { skip }, () => {
       [status.state, status.image.image, status.labels],
       ['CONTAINER_RUNNING', busybox, { role: 'life' }],
     );
-    assert.ok(info.pid > 0 && info.runtimeSpec.process.args[0] === 'sh');
+    assert.ok(info.pid > 0 && info.runtimeSpec.process.args[0] === 'sh' && info.config.log_path === 'life.log');
     const template = '{{.status.metadata.name}} {{.info.pid}}';
     assert.equal(
       await crictl.do('inspect', '-o', 'go-template', '--template', template, container),

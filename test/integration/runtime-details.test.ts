@@ -92,6 +92,17 @@ test('the status tells which image a container and its image volumes have, by di
   assert.deepEqual([listed!.imageId, listed!.imageRef], [httpd.id, httpd.repoDigests[0]]);
 });
 
+test('verbose statuses have the configurations in the form in which they were given', async () => {
+  const containerId = await runShared(['sleep', '1000'], { logPath: 'a.log' });
+  const { status, info } = await cri.containerStatus({ containerId, verbose: true });
+  assert.equal(JSON.parse(info['info']!).config.log_path, 'a.log');
+  const { sandboxID: podSandboxId } = JSON.parse(info['info']!);
+  const sandbox = await cri.podSandboxStatus({ podSandboxId, verbose: true });
+  const { config } = JSON.parse(sandbox.info['info']!);
+  assert.deepEqual([config.metadata.name, status!.metadata!.name], [`pod${pods}`, 'main']);
+  assert.equal(config.linux.security_context.namespace_options.pid ?? 'POD', 'POD');
+});
+
 /** What dashboards know from cAdvisor, without `container_`. */
 const metricNames = `
   blkio_device_usage_total cpu_cfs_periods_total cpu_cfs_throttled_periods_total cpu_cfs_throttled_seconds_total

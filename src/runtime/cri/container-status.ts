@@ -1,12 +1,16 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { ContainerStatusRequest, ContainerStatusResponseSchema } from '../../api/cri/index.ts';
+import { type MessageInitShape, toJson } from '@bufbuild/protobuf';
+import {
+  ContainerConfigSchema,
+  type ContainerStatusRequest,
+  type ContainerStatusResponseSchema,
+} from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { unlessMissing } from '../errors.ts';
 import { toContainerStatus } from './convert.ts';
 
-/** ContainerStatus: all that is known of a container; with `verbose`, its pid and OCI configuration too. */
+/** ContainerStatus: all that is known of a container; with `verbose`, its pid and configurations too. */
 export async function containerStatus(
   context: RuntimeContext,
   request: ContainerStatusRequest,
@@ -24,6 +28,8 @@ async function describe(context: RuntimeContext, id: string): Promise<Record<str
       pid: record.phase.name === 'running' ? record.phase.process.pid : 0,
       cgroupPath: record.cgroupPath,
       updateAnnotations: record.updateAnnotations ?? {},
+      // In the form in which crictl takes it.
+      config: toJson(ContainerConfigSchema, record.config, { useProtoFieldName: true }),
       runtimeSpec: spec ? JSON.parse(spec) : undefined,
     }),
   };

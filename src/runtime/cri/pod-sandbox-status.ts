@@ -1,10 +1,14 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { PodSandboxStatusRequest, PodSandboxStatusResponseSchema } from '../../api/cri/index.ts';
+import { type MessageInitShape, toJson } from '@bufbuild/protobuf';
+import {
+  PodSandboxConfigSchema,
+  type PodSandboxStatusRequest,
+  type PodSandboxStatusResponseSchema,
+} from '../../api/cri/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { toNanoseconds } from '../identifiers.ts';
 import { toContainerStatus, toSandboxStatus } from './convert.ts';
 
-/** PodSandboxStatus: a sandbox with its addresses and the statuses of its containers. */
+/** PodSandboxStatus: a sandbox with its addresses and the statuses of its containers; with `verbose`, how it is made too. */
 export function podSandboxStatus(
   context: RuntimeContext,
   request: PodSandboxStatusRequest,
@@ -24,6 +28,8 @@ export function podSandboxStatus(
             network,
             cgroupParent,
             netNsPath: namespaces.network,
+            // In the form in which crictl takes it.
+            config: toJson(PodSandboxConfigSchema, record.config, { useProtoFieldName: true }),
           }),
         }
       : {}) as Record<string, string>,
