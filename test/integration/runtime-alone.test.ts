@@ -240,6 +240,9 @@ test('SIGTERM leaves containers running, with status 0; SIGHUP reads the configu
   assert.match(readFileSync(`/proc/${pid}/cmdline`, 'utf8'), /^sleep/);
   await configure('live.yaml', rules(`http://${registry.host}`));
   const again = await start('live', ['--config', file]);
+  const told = await command('explain', '--listen', `unix://${again.socket}`, '--pod', 'n/p');
+  assert.match(told.stdout, /^pod n\/p, attempt 0, uid u\n {2}sandbox .*SANDBOX_READY/);
+  assert.match(told.stdout, /container +c, attempt 0[\s\S]*runs since[\s\S]*process +\d+ sleep 1000, S/);
   const { containers } = await again.cri.listContainers({});
   assert.deepEqual(
     containers.map(({ id, state }) => [id, state]),
@@ -317,6 +320,13 @@ test('a call that is stuck says where, to its caller, to the next one and in the
   );
   assert.equal(stuck.callerHasGone, true);
   assert.match(stuck.now, /for CNI ADD by plugin stuck/);
+  const told = await command('explain', '--listen', `unix://${runtime.socket}`, '--pod', 'web');
+  assert.match(
+    told.stdout,
+    /^pod web has no sandbox \(yet\)\n {2}now +RunPodSandbox of pod default\/web: waiting .* CNI ADD/,
+  );
+  const nobody = await command('explain', '--listen', `unix://${runtime.socket}`, '--pod', 'eb');
+  assert.deepEqual([nobody.status, /there is no pod eb: there are none/.test(nobody.stderr)], [1, true]);
   const differs = { ...config, hostname: 'other' };
   await assert.rejects(runtime.cri.runPodSandbox({ config: differs }), { code: 'ALREADY_EXISTS' });
   const third = runtime.cri.runPodSandbox({ config });

@@ -49,6 +49,7 @@ const flags = {
   ...(Object.fromEntries(
     settingFlags.map(({ name, value, help }) => [name, { type: 'string', value, help: `${help} Wins over the file.` }]),
   ) as Record<string, { type: 'string'; value: string; help: string }>),
+  pod: { type: 'string', value: 'POD', help: "of which pod 'explain' is to tell: a name, namespace/name, or an id" },
   ...commonFlags,
 } as const satisfies Flags;
 
@@ -58,6 +59,7 @@ export default defineComponent({
   name: 'runtime',
   summary:
     'Pulls images and runs containers, for any kubelet or crictl that speaks the CRI v1.\n\n' +
+    "'deckhand runtime explain --pod NAME' tells all that a running runtime knows of a pod, and what it is doing about it.\n" +
     "'deckhand runtime check [OPTIONS]' prints the settings in effect and looks whether this machine can do them.",
   flags: flags as Flags,
   async start(given, context) {
@@ -76,6 +78,13 @@ export default defineComponent({
     });
   },
   actions: {
+    explain: async (given) => {
+      const { listen, pod } = given as Values;
+      if (!pod) throw new UsageError('explain needs --pod NAME, NAMESPACE/NAME or an id');
+      const { explainPod } = await import('../explain-pod.ts');
+      process.stdout.write(`${(await explainPod(listen, String(pod))).trimEnd()}\n`);
+      return 0;
+    },
     check: async (given, context) => {
       const settings = resolveSettings(await readAll(given as Values));
       const { listen, root, state } = settings;
