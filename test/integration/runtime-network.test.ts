@@ -293,6 +293,22 @@ describe('pods of the built-in bridge', { concurrency: false }, () => {
       await runtime.start();
     });
 
+  test('a link that has the name of the bridge is left alone, and told', async () => {
+    await runtime.kill('SIGUSR2');
+    await runtime.node.output(['ip', 'link', 'add', 'dhnet0', 'type', 'veth', 'peer', 'name', 'dhnet1']);
+    await runtime.start();
+    assert.match(
+      (await runtime.networkReady()).message,
+      /there is a link "dhnet0" that is no bridge: choose another name/,
+    );
+    await assert.rejects(runtime.runPod('nowhere'), /that is no bridge/);
+    await runtime.kill('SIGUSR2');
+    assert.ok((await runtime.links()).includes('dhnet1'));
+    await runtime.node.output(['ip', 'link', 'delete', 'dhnet0']);
+    await runtime.start();
+    assert.equal((await runtime.networkReady()).status, true);
+  });
+
   test('the largest packet is that of the way out', async () => {
     await runtime.kill('SIGUSR2');
     await runtime.node.output(['ip', 'link', 'set', 'up0', 'mtu', '1400']);

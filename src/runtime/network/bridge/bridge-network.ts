@@ -91,9 +91,17 @@ export class BridgeNetwork implements PodNetwork {
     network.#ranges.set(splitRanges(configured));
     // What was told counts until the configuration changes.
     const { told } = file.notes;
-    if (told && file.notes.configured === configured) network.#ranges.set(splitRanges(told));
+    if (told && file.notes.configured === configured) network.#restoreTold(told);
     network.#ranges.restore(file.notes.positions);
     return network;
+  }
+
+  #restoreTold(told: string): void {
+    try {
+      this.#ranges.set(splitRanges(told));
+    } catch (error) {
+      this.#options.log.warn('pod ranges that were told earlier cannot be used', { ranges: told, error });
+    }
   }
 
   /** Sets the ranges of pod addresses (UpdateRuntimeConfig); pods that are there keep theirs. @throws Error for bad ones */
@@ -169,11 +177,23 @@ export class BridgeNetwork implements PodNetwork {
       const ips = request.attachment?.ips ?? [];
       this.#pods.set(request.sandboxId, ips);
       this.#ranges.adopt(ips, others);
-      this.#book.adopt(request.sandboxId, titleOf(request), readHostPorts(request.portMappings, ips));
+      this.#adoptPorts(request, ips);
     }
     if (!bridge && known.length === 0) return;
     await removeStrayLinks(socket, { bridge, pods: this.#pods, log: this.#options.log });
-    if (this.#ranges.all.length > 0) await this.#ensureBridge();
+    if (this.#ranges.all.length === 0) return;
+    // What is wrong is told by the condition NetworkReady, too; pods that run go on.
+    await this.#ensureBridge().catch((error: unknown) =>
+      this.#options.log.error('the bridge cannot be put in order', { bridge: this.#options.name, error }),
+    );
+  }
+
+  #adoptPorts(request: PodNetworkRequest, ips: readonly string[]): void {
+    try {
+      this.#book.adopt(request.sandboxId, titleOf(request), readHostPorts(request.portMappings, ips));
+    } catch (error) {
+      this.#options.log.warn('host ports of a pod cannot be adopted', { sandbox: request.sandboxId, error });
+    }
   }
 
   async remove(): Promise<void> {

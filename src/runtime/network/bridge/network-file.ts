@@ -32,7 +32,9 @@ export class NetworkFile {
     try {
       const text = await unlessMissing(readFile(path, 'utf8'));
       const read = JSON.parse(text ?? '{}') as Partial<NetworkNotes>;
-      if (read.version === 1) file.#notes = { ...file.#notes, ...read };
+      const { told, configured, positions } = read;
+      if (read.version === 1 && typeof told === 'string' && typeof configured === 'string')
+        file.#notes = { version: 1, told, configured, positions: { ...positions } };
     } catch (error) {
       onError(error);
     }
