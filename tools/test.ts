@@ -4,7 +4,7 @@
  *
  * Usage: node tools/test.ts [--unit | --integration] [FILE ...]
  */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { globSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -23,13 +23,13 @@ interface Outcome {
   failures: string[];
 }
 
-/** Runs node:test over files and counts what its TAP summary says. */
-function runTests(name: string, files: string[], concurrency: number): Outcome {
+/** Runs node:test over files, shows what it prints as it comes, and counts what its summary says. */
+async function runTests(name: string, files: string[], concurrency: number): Promise<Outcome> {
   const outcome: Outcome = { name, passed: 0, failed: 0, skipped: 0, seconds: 0, failures: [] };
   if (files.length === 0) return outcome;
   console.log(`\n== ${name}: ${files.length} files`);
   const started = process.hrtime.bigint();
-  const run = spawnSync(
+  const run = spawn(
     process.execPath,
     [
       '--disable-warning=ExperimentalWarning',
@@ -42,14 +42,19 @@ function runTests(name: string, files: string[], concurrency: number): Outcome {
       '--test-timeout=300000',
       ...files,
     ],
-    { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', maxBuffer: 1 << 28 },
+    { stdio: ['ignore', 'pipe', 'inherit'] },
   );
-  process.stdout.write(run.stdout);
-  const count = (word: string): number => Number(new RegExp(`^ℹ ${word} (\\d+)$`, 'm').exec(run.stdout)?.[1] ?? 0);
+  let text = '';
+  run.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    process.stdout.write(chunk);
+    text += chunk;
+  });
+  const status = await new Promise<number | null>((resolve) => run.on('close', resolve));
+  const count = (word: string): number => Number(new RegExp(`^ℹ ${word} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
   outcome.passed = count('pass');
   outcome.failed = count('fail') + count('cancelled');
   outcome.skipped = count('skipped') + count('todo');
-  if (run.status !== 0 && outcome.failed === 0) outcome.failed = 1;
+  if (status !== 0 && outcome.failed === 0) outcome.failed = 1;
   outcome.seconds = Number(process.hrtime.bigint() - started) / 1e9;
   return outcome;
 }
@@ -117,11 +122,11 @@ const unit = globSync('{src,tools,test/support}/**/*.test.ts').sort();
 const integration = globSync('test/{integration,conformance}/**/*.test.ts').sort();
 const before = snapshot();
 const outcomes: Outcome[] = [];
-if (named.length > 0) outcomes.push(runTests('named', named, 1));
+if (named.length > 0) outcomes.push(await runTests('named', named, 1));
 else {
   if (!only) outcomes.push(runCheck());
-  if (only !== '--integration') outcomes.push(runTests('unit', unit, 2));
-  if (only !== '--unit') outcomes.push(runTests('integration', integration, 1));
+  if (only !== '--integration') outcomes.push(await runTests('unit', unit, 2));
+  if (only !== '--unit') outcomes.push(await runTests('integration', integration, 1));
 }
 outcomes.push(checkLeaks(before));
 console.log('\n== summary');
