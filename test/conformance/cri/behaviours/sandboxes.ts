@@ -291,21 +291,22 @@ export const sandboxes: Topic = [
       name: 'a container’s processes are below the cgroup parent that was asked for',
       async run(cri) {
         const cgroupParent = `/${cri.unique('dh-suite')}/pod`;
-        await using pod = await cri.pod({ linux: { cgroupParent } });
-        const { pid } = await (await pod.run()).info();
-        const groups = readFileSync(`/proc/${pid}/cgroup`, 'utf8')
-          .trim()
-          .split('\n')
-          .filter((line) => /:memory:|^0::\/./.test(line));
-        assert.ok(
-          groups.some((line) => line.includes(`${cgroupParent}/`)),
-          groups.join(),
-        );
         const { removeCgroup } = await import('../cgroups.ts');
-        await pod.stop();
-        await pod.remove();
-        removeCgroup(cgroupParent);
-        removeCgroup(cgroupParent.replace(/\/pod$/, ''));
+        try {
+          await using pod = await cri.pod({ linux: { cgroupParent } });
+          const { pid } = await (await pod.run()).info();
+          const groups = readFileSync(`/proc/${pid}/cgroup`, 'utf8')
+            .trim()
+            .split('\n')
+            .filter((line) => /:memory:|^0::\/./.test(line));
+          assert.ok(
+            groups.some((line) => line.includes(`${cgroupParent}/`)),
+            groups.join(),
+          );
+        } finally {
+          removeCgroup(cgroupParent);
+          removeCgroup(cgroupParent.replace(/\/pod$/, ''));
+        }
       },
     },
     {
