@@ -209,7 +209,9 @@ export class BridgeNetwork implements PodNetwork {
     await this.#applying.catch(() => {});
     if (bridge || this.#rules) {
       await this.#ruleWriter().remove();
-      await forgetForwarding({ ...this.#forwarding(), families: [4, 6] });
+      await forgetForwarding({ ...this.#forwarding(), families: [4, 6] }).catch((error: unknown) =>
+        this.#options.log.warn('rules in FORWARD not removed', { error }),
+      );
     }
     await this.#file.settled();
   }
@@ -284,7 +286,9 @@ export class BridgeNetwork implements PodNetwork {
     if (intact === false) await this.#rules?.remove();
     this.#bridge = made;
     await this.#apply();
-    await allowForwarding(this.#forwarding());
+    await allowForwarding(this.#forwarding()).catch((error: unknown) =>
+      this.#options.log.warn('the host forwards nothing, and that could not be changed for pods', { error }),
+    );
     this.#made = wanted;
     return made;
   }
