@@ -148,6 +148,7 @@ test('kill -9 at any moment of a pull leaves a store that opens, with the image 
     child.kill('SIGKILL');
     await ended;
     const store = await openStore(`killed-${delayMs}`);
+    await store.close();
     const found = store.status(reference);
     if (said.includes('pulled')) assert.equal(found?.id, image.id);
     assert.deepEqual((await readdir(join(root, 'layers'))).length, found ? 4 : 0, `after ${delayMs} ms`);

@@ -368,6 +368,7 @@ test('after a crash: whole images stay, layers that no image names go, what is m
     store.list().map(({ id }) => id),
     [kept.id],
   );
+  await store.close();
   assert.equal((await layersOnDisk()).length, 2);
   assert.deepEqual((await readdir(root)).sort(), ['configurations', 'images.json', 'layers']);
   assert.deepEqual(await readdir(rootfs), ['b']);

@@ -273,6 +273,7 @@ test('what a crash left half done is cleaned up', async () => {
   await writeFile(join(root, 'layers/.new-1'), '');
   await store.collect();
   const again = await openImageStore({ root, log: createLogger('test', () => {}), clock: systemClock });
+  await again.close();
   assert.equal((await readdir(join(root, 'layers'))).length, 1);
   assert.equal(await readFile(join(again.layerPaths(again.list()[0]!.id)[0]!, 'file'), 'utf8'), 'x');
 });

@@ -1,10 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { type Clock, faultPoint, SerialRunner } from '../../async/index.ts';
+import { faultPoint, SerialRunner } from '../../async/index.ts';
 import { syncFileSystem } from '../../host/files/index.ts';
 import { Threads } from '../../host/threads/index.ts';
-import type { Logger } from '../../log/index.ts';
 import { checkStore, type StoreFinding } from './check-store.ts';
 import { type ArchiveFormat, exportImages } from './export-archive.ts';
 import { inParallel } from './fetch-image.ts';
@@ -13,6 +12,7 @@ import { ImageIndex, type ImageRecord } from './image-index.ts';
 import { findImage, recordImage } from './image-names.ts';
 import { thisPlatform } from './image-platform.ts';
 import { formatImageReference, type ImageReference, parseImageReference } from './image-reference.ts';
+import type { ImageStoreOptions } from './image-store-options.ts';
 import { type ArchiveImage, readImageArchive, removeLeftovers } from './import-archive.ts';
 import { findInheritedDirectories, type InheritedDirectory } from './inherited-directories.ts';
 import { type LayerSource, LayerStore } from './layer-store.ts';
@@ -20,38 +20,8 @@ import { fitsPattern } from './pinned.ts';
 import { PullDeadline } from './pull-deadline.ts';
 import { type EndpointReport, type PullKit, pullFromEndpoints, reportEndpoints } from './pull-image.ts';
 import { Registries } from './registries/registries.ts';
-import type { RegistryAuth, RegistryConfig } from './registries/registry-config.ts';
+import type { RegistryAuth } from './registries/registry-config.ts';
 import { SharedPulls } from './shared-pulls.ts';
-
-/** Where images are kept and how they are fetched. */
-export interface ImageStoreOptions {
-  /** Directory of the store. */
-  root: string;
-  /** Rules of the settings; a function is asked at each pull. */
-  registries?: readonly RegistryConfig[] | (() => readonly RegistryConfig[]);
-  /** Directory of hosts.toml files, in containerd's layout. Default none. */
-  registryHostsDirectory?: string;
-  /** A registries.conf of containers. Default none. */
-  registriesConf?: string;
-  /** Files with credentials, as Docker's config.json. Default none. */
-  registryAuthFiles?: readonly string[];
-  /** Layers of one image fetched at once. Default 3. */
-  maxParallelLayers?: number;
-  /** Largest layer, unpacked, bytes. Default 64 GiB. */
-  maximumLayerBytes?: number;
-  /** Most entries of a layer. Default 2 million. */
-  maximumLayerEntries?: number;
-  /** How long a registry may be silent in the middle of a layer, milliseconds. Default 60 s. */
-  silenceMs?: number;
-  /** A pull in which nothing comes for so long ends, whatever it tries meanwhile, milliseconds. Default 5 min. */
-  pullProgressTimeoutMs?: number;
-  /** Layers that mounted file systems stand on: they are kept, also when their image is removed. */
-  layersInUse?: () => Promise<ReadonlySet<string>>;
-  /** Patterns of names that garbage collection must not remove: `name`, `beginning*` or `*part*`. */
-  pinned?: readonly string[];
-  log: Logger;
-  clock: Clock;
-}
 
 /** The images of a node. */
 export interface ImageStore {
@@ -152,7 +122,8 @@ class FileImageStore implements ImageStore {
       await this.#index.change((images) => {
         for (const { id } of broken) images.delete(id);
       });
-    await this.collect();
+    // Nobody waits for the removal of what may be a million files.
+    await this.#collect({ later: true });
     if (this.#index.list().some(({ unsynced }) => unsynced)) this.#syncSoon();
   }
 
@@ -253,16 +224,24 @@ class FileImageStore implements ImageStore {
   }
 
   collect(): Promise<{ layers: number; bytes: number }> {
-    return this.#serial.run('collect', async () => {
+    return this.#collect({});
+  }
+
+  async #collect({ later = false }): Promise<{ layers: number; bytes: number }> {
+    const freed = await this.#serial.run('collect', async () => {
       const inUse = (await this.#options.layersInUse?.()) ?? new Set<string>();
       const isWanted = (one: string) => [...this.#wanted.values()].some((wanted) => wanted.has(one));
-      const freed = await this.#layers.collect(
+      const aside = await this.#layers.setAside(
         (diffId) =>
           inUse.has(diffId) || isWanted(diffId) || this.#index.list().some(({ layers }) => layers.includes(diffId)),
       );
       await this.#index.dropConfigurations(isWanted);
-      return freed;
+      return aside;
     });
+    const removed = this.#serial.run('remove', () => this.#layers.removeAside());
+    if (later) this.#inBackground(removed, 'layers that nobody needs could not be removed');
+    else await removed;
+    return freed;
   }
 
   check(options: { deep?: boolean } = {}): Promise<StoreFinding[]> {
@@ -376,19 +355,23 @@ class FileImageStore implements ImageStore {
    * write. Until then a power cut takes the image away as a whole, which its record says.
    */
   #syncSoon(): void {
-    this.#background = this.#serial
-      .run('sync', async () => {
-        const waiting = this.#index.list().filter(({ unsynced }) => unsynced);
-        if (waiting.length === 0) return;
-        await syncFileSystem(this.#options.root);
-        await faultPoint('pull-image:synced');
-        await this.#index.change((images) => {
-          for (const { id } of waiting) {
-            const { unsynced: _, ...image } = images.get(id) ?? {};
-            if ('id' in image) images.set(id, image as ImageRecord);
-          }
-        });
-      })
-      .catch((error: unknown) => this.#options.log.debug('images are not known to be on the disk', { error }));
+    const synced = this.#serial.run('sync', async () => {
+      const waiting = this.#index.list().filter(({ unsynced }) => unsynced);
+      if (waiting.length === 0) return;
+      await syncFileSystem(this.#options.root);
+      await faultPoint('pull-image:synced');
+      await this.#index.change((images) => {
+        for (const { id } of waiting) {
+          const { unsynced: _, ...image } = images.get(id) ?? {};
+          if ('id' in image) images.set(id, image as ImageRecord);
+        }
+      });
+    });
+    this.#inBackground(synced, 'images are not known to be on the disk');
+  }
+
+  #inBackground(work: Promise<unknown>, failure: string): void {
+    const done = work.catch((error: unknown) => this.#options.log.debug(failure, { error }));
+    this.#background = Promise.all([this.#background, done]);
   }
 }

@@ -59,7 +59,7 @@ export class LayerStore {
     this.#threads = threads;
   }
 
-  /** Opens a directory of layers and cleans up what a crash left half done. */
+  /** Opens a directory of layers and sets aside what a crash left half done; `removeAside` takes it away. */
   static async open(root: string, limits: UnpackLimits, threads: Threads): Promise<LayerStore> {
     const store = new LayerStore(root, limits, threads);
     await mkdir(root, { recursive: true, mode: 0o700 });
@@ -68,7 +68,7 @@ export class LayerStore {
       (await readdir(root)).map(async (name) => {
         const record = name.startsWith('.') ? undefined : await readRecord(join(root, name));
         if (record && directoryName(record.diffId) === name) store.#layers.set(record.diffId, record);
-        else await rm(join(root, name), { recursive: true, force: true });
+        else store.#setAside(name, Number.POSITIVE_INFINITY);
       }),
     );
     return store;
@@ -133,20 +133,18 @@ export class LayerStore {
     }
   }
 
-  /** Removes the layers that are not wanted, asking for each at the moment when it goes; gives what became free. */
-  async collect(wanted: (diffId: string) => boolean): Promise<LayerUsage & { layers: number }> {
+  /**
+   * Sets layers aside that are not wanted, asking for each at the moment when it goes: from then on they are not here.
+   * Gives what will be free when they are removed.
+   */
+  async setAside(wanted: (diffId: string) => boolean): Promise<LayerUsage & { layers: number }> {
     const freed = { layers: 0, bytes: 0, inodes: 0 };
-    // What could not be removed to its end the last time.
-    for (const name of await this.strays()) if (name.startsWith('.')) await this.#remove(join(this.#root, name), 0);
     for (const [diffId, { bytes, inodes }] of [...this.#layers]) {
       if (wanted(diffId)) continue;
-      const gone = join(this.#root, `.gone-${randomBytes(6).toString('hex')}`);
       // In one turn with the question: nobody can come to want it in between.
-      renameSync(join(this.#root, directoryName(diffId)), gone);
+      this.#setAside(directoryName(diffId), inodes);
       this.#layers.delete(diffId);
       await faultPoint('collect-layers:renamed');
-      await this.#remove(gone, inodes);
-      await faultPoint('collect-layers:removed');
       freed.layers++;
       freed.bytes += bytes;
       freed.inodes += inodes;
@@ -154,16 +152,30 @@ export class LayerStore {
     return freed;
   }
 
+  /** Removes what was set aside, and what could not be removed the last time. */
+  async removeAside(): Promise<void> {
+    for (const [name, inodes] of [...this.#aside]) {
+      const path = join(this.#root, name);
+      if (inodes < 1000) await rm(path, { recursive: true, force: true });
+      else await this.#threads.run('removeTree', { path });
+      this.#aside.delete(name);
+      await faultPoint('collect-layers:removed');
+    }
+  }
+
   /** What is in the directory that no layer here and no work under way owns. */
   async strays(): Promise<string[]> {
     const owned = new Set(this.list().map(directoryName));
-    return (await readdir(this.#root)).filter((name) => !owned.has(name) && !this.#working.has(name));
+    const isKnown = (name: string) => owned.has(name) || this.#working.has(name) || this.#aside.has(name);
+    return (await readdir(this.#root)).filter((name) => !isKnown(name));
   }
 
   /** Small layers, one after another: together they would keep calls waiting. */
   readonly #small = new SerialRunner();
-  /** Directories that are being filled or emptied. */
+  /** Directories that are being filled. */
   readonly #working = new Set<string>();
+  /** Directories that are to be removed, and about how many files each has. */
+  readonly #aside = new Map<string, number>();
 
   async #unpack({ diffId, mediaType, size, open }: LayerSource): Promise<void> {
     // Whether it can be unpacked at all is known before anything is asked for.
@@ -190,7 +202,7 @@ export class LayerStore {
       this.#layers.set(diffId, record);
       await faultPoint('pull-image:layer');
     } catch (error) {
-      await this.#remove(made, size <= smallLayer ? 0 : Number.POSITIVE_INFINITY).catch(() => {});
+      this.#aside.set(name, size <= smallLayer ? 0 : Number.POSITIVE_INFINITY);
       throw ImageError.from(error);
     } finally {
       this.#working.delete(name);
@@ -206,15 +218,11 @@ export class LayerStore {
     return this.#small.run('unpack', () => unpackArchive({ ...input, alongside: true }, whole()));
   }
 
-  async #remove(path: string, inodes: number): Promise<void> {
-    const name = path.slice(this.#root.length + 1);
-    this.#working.add(name);
-    try {
-      if (inodes < 1000) await rm(path, { recursive: true, force: true });
-      else await this.#threads.run('removeTree', { path });
-    } finally {
-      this.#working.delete(name);
-    }
+  /** Takes a directory out of use, whole, by another name. */
+  #setAside(name: string, inodes: number): void {
+    const gone = name.startsWith('.') ? name : `.gone-${randomBytes(6).toString('hex')}`;
+    if (gone !== name) renameSync(join(this.#root, name), join(this.#root, gone));
+    this.#aside.set(gone, inodes);
   }
 }
 
