@@ -130,6 +130,9 @@ async function adoptContainer(
 
 /** Directories and roots that no record names: of creations that were cut off before their record was written. */
 async function removeUnknown(context: RuntimeContext): Promise<void> {
+  // Files that were written and not yet put in their place.
+  for (const name of await readdir(context.settings.root))
+    if (name.endsWith('.tmp')) await removeTree(join(context.settings.root, name));
   const { sandboxes, containers } = context.store;
   for (const id of (await unlessMissing(readdir(context.paths.sandboxes))) ?? []) {
     if (sandboxes.find(id)) continue;

@@ -2,10 +2,10 @@
  * Runs a container runtime until it is told to end: `node runtime-process.ts SETTINGS [ARCHIVE NAME]`. SETTINGS is JSON.
  * SIGTERM leaves everything, SIGUSR2 removes everything. Prints `ready`.
  * Faults (src/async/fault-point.ts) are armed by the variable DECKHAND_FAULT from the start on, and later by lines on
- * standard input, each answered with `armed`.
+ * standard input, each answered with `armed` and those of before that have not gone off.
  */
 import { createInterface } from 'node:readline';
-import { armFaults, systemClock } from '../../src/async/index.ts';
+import { armedFaults, armFaults, systemClock } from '../../src/async/index.ts';
 import { createLogger, textSink } from '../../src/log/index.ts';
 import { startRuntime } from '../../src/runtime/index.ts';
 
@@ -25,7 +25,8 @@ const end = (remove: boolean) => void runtime.stop({ remove }).then(() => proces
 process.on('SIGTERM', () => end(false));
 process.on('SIGUSR2', () => end(true));
 createInterface({ input: process.stdin }).on('line', (line) => {
+  const left = armedFaults();
   armFaults(line);
-  process.stdout.write('armed\n');
+  process.stdout.write(`armed ${left.join(' ')}\n`);
 });
 process.stdout.write('ready\n');

@@ -116,11 +116,12 @@ export class RuntimeUnderTest implements AsyncDisposable {
     return serves;
   }
 
-  /** Arms faults in the running process, in place of those armed before. */
-  async arm(faults: string): Promise<void> {
+  /** Arms faults in the running process, in place of those armed before. Gives the names of those that had not gone off. */
+  async arm(faults: string): Promise<string[]> {
     const armed = this.#nextLine();
     this.#child!.stdin!.write(`${faults}\n`);
-    await Promise.race([armed, this.#ended]);
+    const answer = await Promise.race([armed, this.#ended]);
+    return (answer ?? '').split(' ').slice(1).filter(Boolean);
   }
 
   /** Resolves when the process has ended; connections are closed. */

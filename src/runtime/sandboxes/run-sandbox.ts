@@ -14,6 +14,9 @@ import { makeSandboxCgroup, sandboxCgroup } from './sandbox-cgroup.ts';
 import { addOwnHosts, writeSandboxFiles } from './sandbox-files.ts';
 import { userMappingOf } from './user-mapping.ts';
 
+/** When to try again to undo a failed creation, milliseconds. */
+const undoAgainMs = 10_000;
+
 /** Makes a sandbox: namespaces, files, cgroup, network. What fails half-way is undone. Gives its id. */
 export async function runSandbox(context: RuntimeContext, config: PodSandboxConfig, handler: string): Promise<string> {
   checkSandboxConfig(context, config, handler);
@@ -23,7 +26,9 @@ export async function runSandbox(context: RuntimeContext, config: PodSandboxConf
     const unclaimed = context.flights.sandboxes.claim(name, asked);
     if (unclaimed && context.store.sandboxes.find(unclaimed)) return unclaimed;
     const taken = context.store.sandboxes.list().find((other) => sandboxName(other.config) === name);
-    if (taken) throw nameTaken('sandbox', name, taken.id);
+    // What is left of a creation that failed and could not be undone then; only one makes a name at a time.
+    if (taken?.phase === 'creating') await undoCreation(context, taken);
+    else if (taken) throw nameTaken('sandbox', name, taken.id);
     return createSandbox(context, config, handler);
   });
 }
@@ -48,10 +53,9 @@ async function createSandbox(context: RuntimeContext, config: PodSandboxConfig, 
   };
   if (sharesPids(record)) context.cgroups.expectAttach();
   await using undo = new UndoStack();
-  undo.add('record', () => context.store.sandboxes.delete(record.id));
+  undo.add('the sandbox', () => undoCreation(context, record));
   await stage('write the record', () => context.store.sandboxes.put(record));
   await faultPoint('run-sandbox:recorded');
-  undo.add('namespaces, files, network', () => releaseSandbox(context, record));
   const directory = context.paths.sandbox(record.id);
   makeSandboxCgroup(context, record);
   await faultPoint('run-sandbox:cgroup');
@@ -78,6 +82,21 @@ async function createSandbox(context: RuntimeContext, config: PodSandboxConfig, 
   for (const type of [ContainerEventType.CONTAINER_CREATED_EVENT, ContainerEventType.CONTAINER_STARTED_EVENT])
     publishSandbox(context, record, type);
   return record.id;
+}
+
+/** The record goes last, and only when nothing is left: it is what the rest is found by. Tried again until it is done. */
+async function undoCreation(context: RuntimeContext, record: SandboxRecord): Promise<void> {
+  try {
+    await context.serial.run(record.id, async () => {
+      if (!context.store.sandboxes.find(record.id)) return;
+      await releaseSandbox(context, record);
+      await context.store.sandboxes.delete(record.id);
+    });
+  } catch (error) {
+    context.log.warn('what was made for a sandbox cannot be taken away, trying again', { id: record.id, error });
+    context.clock.after(undoAgainMs, () => void undoCreation(context, record).catch(() => {}));
+    throw error;
+  }
 }
 
 async function attachNetwork(context: RuntimeContext, record: SandboxRecord): Promise<void> {
