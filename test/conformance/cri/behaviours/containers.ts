@@ -290,7 +290,7 @@ export const containers: Topic = [
       async run(cri) {
         await using pod = await cri.pod();
         const [one, two] = [await pod.run(), await pod.run()];
-        assert.equal(await one.sh('ip -o addr show eth0'), await two.sh('ip -o addr show eth0'));
+        assert.equal(await one.sh('ip -o -4 addr show eth0'), await two.sh('ip -o -4 addr show eth0'));
         await one.sh('echo mine > /file; echo said > /proc/1/fd/1');
         await fails2(two.sh('cat /file'));
         await one.logged('said');

@@ -93,7 +93,7 @@ export const logs: Topic = [
         const container = await pod.run({ command: ['seq', '1', '200000'] });
         // Only the end is read until it is there: the whole would keep a slow machine busy.
         const isWhole = () => endOf(container.logPath).endsWith(' 200000\n');
-        await pollUntil('the last line', isWhole, { timeoutMs: 40_000, intervalMs: 100 });
+        await pollUntil('the last line', isWhole, { timeoutMs: 25_000, intervalMs: 100 });
         const lines = (await container.output()).trim().split('\n');
         assert.equal(lines.length, 200_000);
         assert.ok(lines.every((line, index) => Number(line) === index + 1));
