@@ -55,6 +55,13 @@ export const demoRequirements: readonly Requirement[] = [
 /** What only the tests need. */
 export const testRequirements: readonly Requirement[] = [
   { program: 'containerd', paths: inPath('containerd'), package: 'containerd', use: 'the kubelet is tested on it too' },
+  {
+    program: 'linux.uml',
+    paths: inPath('linux.uml'),
+    package: 'user-mode-linux',
+    use: 'a second kernel, with cgroup v2 only',
+  },
+  { program: 'modprobe', paths: inPath('modprobe'), package: 'kmod', use: 'the modules of the second kernel' },
   { program: 'crun', paths: inPath('crun'), package: 'crun', use: 'a second OCI runtime, which pods can choose' },
   { program: 'nsenter', paths: inPath('nsenter'), package: 'util-linux', use: 'tests run in namespaces of their own' },
   { program: 'ping', paths: inPath('ping'), package: 'iputils-ping', use: 'a Service answers no ping' },
