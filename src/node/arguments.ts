@@ -9,6 +9,9 @@ export const clusterDomain = 'cluster.local';
 /** Where the cluster's DNS answers on the node itself; Services reach it as port 53 of its cluster IP. */
 export const dnsPort = 10_053;
 
+/** Where in the configuration's directory the file of --kubelet-config is kept, for each later start of the kubelet. */
+export const kubeletDropIns = 'kubelet.conf.d';
+
 /** The CRI socket of the instance: the one that was named, or our own runtime's. */
 export function runtimeEndpoint(options: UpOptions): string {
   return options.runtimeEndpoint ?? `unix://${join(instancePaths(options.dataDirectory).runtime, 'runtime.sock')}`;
@@ -42,6 +45,8 @@ export function componentArguments(name: ComponentName, options: UpOptions, node
     kubelet: () => [
       ...['--config', join(paths.config, 'kubelet.yaml'), ...kubeconfig('kubelet')],
       ...['--hostname-override', options.nodeName, '--node-ip', nodeIp, '--root-dir', paths.kubelet],
+      ...(options.kubeletConfig ? ['--config-dir', join(paths.config, kubeletDropIns)] : []),
+      ...options.kubeletArguments.map((one) => `--${one}`),
     ],
     proxy: () => ['--config', join(paths.config, 'proxy.yaml'), '--hostname-override', options.nodeName],
     scheduler: () => kubeconfig('scheduler'),

@@ -35,6 +35,18 @@ export const upFlags = {
   'service-cidr': { type: 'string', value: 'CIDR', default: '10.96.0.0/16', help: 'addresses of Services' },
   'proxy-mode': { type: 'string', value: 'MODE', default: 'nftables', help: 'nftables or iptables' },
   'runtime-endpoint': { type: 'string', value: 'unix://SOCKET', help: "use this CRI runtime instead of Deckhand's" },
+  'kubelet-config': {
+    type: 'string',
+    value: 'FILE',
+    help: "a KubeletConfiguration that is laid over the node's own",
+    notEmpty: true,
+  },
+  'kubelet-arg': {
+    type: 'string',
+    value: 'FLAG=VALUE',
+    multiple: true,
+    help: 'an option for the kubelet, without its dashes; may be repeated',
+  },
   place: {
     type: 'string',
     value: 'KEY=PLACE',
@@ -59,6 +71,10 @@ export interface UpOptions {
   proxyMode: 'nftables' | 'iptables';
   /** Undefined: Deckhand's own runtime. */
   runtimeEndpoint: string | undefined;
+  /** More configuration of the kubelet; undefined for none. */
+  kubeletConfig: string | undefined;
+  /** More options of the kubelet, as FLAG=VALUE or FLAG. */
+  kubeletArguments: string[];
   place: Record<ComponentName, Place>;
   verbose: boolean;
 }
@@ -108,6 +124,8 @@ export function readUpOptions(values: FlagValues<typeof upFlags>): UpOptions {
     serviceCidr,
     proxyMode: mode,
     runtimeEndpoint: endpoint,
+    kubeletConfig: values['kubelet-config'] === undefined ? undefined : resolve(values['kubelet-config']),
+    kubeletArguments: values['kubelet-arg'].map((one) => one.replace(/^-+/, '')),
     place: readPlaces(values.place),
     verbose: readLogLevel(values.v) >= 4,
   };

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, pollUntil } from '../async/index.ts';
 import type { ApiClient } from '../client/index.ts';
 import type { Logger } from '../log/index.ts';
 import { findNodeIp } from './addresses.ts';
-import { componentArguments, configurationFiles } from './arguments.ts';
+import { componentArguments, configurationFiles, kubeletDropIns } from './arguments.ts';
 import { connect, preparePki, waitForReadyNode } from './cluster-access.ts';
 import { type ComponentName, componentNames } from './component-module.ts';
 import { type ControlServer, serveControl } from './control.ts';
@@ -215,6 +215,22 @@ async function prepareDirectories(options: UpOptions): Promise<void> {
     await writeFile(`${file}.new`, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 });
     await rename(`${file}.new`, file);
   }
+  await keepKubeletConfig(options, join(paths.config, kubeletDropIns));
+}
+
+/** Keeps what --kubelet-config names as a drop-in, so that the kubelet can be started anew whatever becomes of the file. */
+async function keepKubeletConfig({ kubeletConfig }: UpOptions, directory: string): Promise<void> {
+  const text = kubeletConfig && (await readFile(kubeletConfig).catch(wrapped(`--kubelet-config ${kubeletConfig}`)));
+  await rm(directory, { recursive: true, force: true });
+  if (!text) return;
+  await mkdir(directory, { mode: 0o700 });
+  await writeFile(join(directory, '10-user.conf'), text, { mode: 0o600 });
+}
+
+function wrapped(subject: string): (error: Error) => never {
+  return (error) => {
+    throw new Error(`cannot read ${subject}: ${error.message}`);
+  };
 }
 
 /** After a kill of the supervisor its components end by themselves; wait for that, because they hold ports and sockets. */

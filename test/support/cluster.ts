@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NetworkNamespace } from './network-namespace.ts';
@@ -42,6 +42,26 @@ export class Cluster implements AsyncDisposable {
       throw error;
     }
     return cluster;
+  }
+
+  /** Starts a cluster whose kubelet has these fields of KubeletConfiguration; it is a process of its own. */
+  static async withKubelet(purpose: string, fields: object, options: string[] = []): Promise<Cluster> {
+    const cluster = await Cluster.create(purpose);
+    try {
+      await cluster.up(['--place', 'kubelet=process', ...(await cluster.kubeletConfig(fields)), ...options]);
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      throw error;
+    }
+    return cluster;
+  }
+
+  /** Writes a KubeletConfiguration and gives the options of `up` that lay it over the node's own. */
+  async kubeletConfig(fields: object): Promise<string[]> {
+    const file = join(this.dataDirectory, 'kubelet-test.yaml');
+    const head = { apiVersion: 'kubelet.config.k8s.io/v1beta1', kind: 'KubeletConfiguration' };
+    await writeFile(file, JSON.stringify({ ...head, ...fields }));
+    return ['--kubelet-config', file];
   }
 
   /** The namespace and the data directory of a cluster that is not started yet. */
