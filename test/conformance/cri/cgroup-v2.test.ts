@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { secondKernel, secondKernelMissing } from '../../support/second-kernel.ts';
+import { inSecondKernel, secondKernelMissing } from '../../support/second-kernel.ts';
 import { secondKernelDeviations } from './deviations.ts';
 import { reportSuite } from './report.ts';
 
@@ -14,25 +14,17 @@ const some = [
   'security: devices of the host',
 ].join('|');
 
-const skip = secondKernelMissing({ '/usr/bin/crun': 'crun' });
+const skip = await secondKernelMissing({ '/usr/bin/crun': 'crun' });
 
 test('our runtime with crun on cgroup v2', { skip, timeout: 1_800_000 }, async (t) => {
   const all = process.env['CRI_ALL'] !== undefined;
   const limitSeconds = all ? 1700 : 240;
   const only = process.env['CRI_ONLY'] ?? (all ? '' : some);
-  const command = [
+  const argv = [
+    ...inSecondKernel(limitSeconds),
     process.execPath,
     '--disable-warning=ExperimentalWarning',
     join(import.meta.dirname, 'second-kernel.ts'),
-  ];
-  const argv = [
-    secondKernel()!,
-    '-m',
-    '3072M',
-    '-t',
-    String(limitSeconds),
-    '--',
-    ...command,
     '--json',
     '--parallel',
     '4',
