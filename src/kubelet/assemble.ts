@@ -2,7 +2,7 @@ import { quantityMilli, quantityValue } from '../api/index.ts';
 import { Backoff, type Clock } from '../async/index.ts';
 import { type ApiClient, createEventRecorder, type EventRecorder } from '../client/index.ts';
 import type { Logger } from '../log/index.ts';
-import { admitPod } from './admission/admit-pod.ts';
+import { makeAdmission } from './admission/make-admission.ts';
 import type { KubeletSettings } from './config/settings.ts';
 import { ImagePuller } from './images/image-puller.ts';
 import { startNodeReporter } from './node/index.ts';
@@ -73,7 +73,7 @@ export function assemble(ground: Ground) {
     },
     client: api,
     status,
-    admit: (pod, others) => admitPod(pod, others, { node: node.node(), ...admissionSettings(settings) }),
+    admission: makeAdmission({ settings, node: () => node.node() }),
     runtimeName: () => runtime.name,
     onContainer: (uid) => directory.changed(uid),
     onForgotten: (name) => sources.podForgotten(name),
@@ -162,11 +162,6 @@ function makeBackoffs({ settings: { crashLoopMaximumMs }, clock }: Ground) {
     crashBackoff: new Backoff({ initialMs, maximumMs: crashLoopMaximumMs, resetAfterMs: 600_000 }, clock),
     retryBackoff: new Backoff({ initialMs: 500, maximumMs: 15_000 }, clock),
   };
-}
-
-function admissionSettings({ configuration }: KubeletSettings) {
-  const { maxPods, allowedUnsafeSysctls } = configuration;
-  return { maxPods, allowedUnsafeSysctls };
 }
 
 /** After each relist: ends and removes what belongs to no pod, once all pods are known. */

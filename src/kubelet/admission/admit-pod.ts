@@ -21,11 +21,11 @@ export interface AdmissionFacts {
 export function admitPod(pod: Pod, others: readonly Pod[], facts: AdmissionFacts): PodFailure | undefined {
   const spec = pod.spec!;
   const sysctl = forbiddenSysctl(pod, facts.allowedUnsafeSysctls);
-  if (sysctl) return { reason: 'SysctlForbidden', message: `Pod was rejected: ${sysctl}` };
+  if (sysctl) return { reason: 'SysctlForbidden', message: sysctl };
   if (spec.os?.name && spec.os.name !== 'linux') {
     return {
       reason: 'PodOSNotSupported',
-      message: "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS",
+      message: "Failed to admit pod as the OS field doesn't match node OS",
     };
   }
   const { node } = facts;
@@ -35,20 +35,19 @@ export function admitPod(pod: Pod, others: readonly Pod[], facts: AdmissionFacts
   if (!selected || !matchesNodeAffinity(spec.affinity?.nodeAffinity, node)) {
     return {
       reason: 'NodeAffinity',
-      message: "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+      message: "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
     };
   }
   if (spec.nodeName && spec.nodeName !== node.metadata.name) {
     return {
       reason: 'NodeName',
-      message: "Pod was rejected: Predicate NodeName failed: node(s) didn't match the requested node name",
+      message: "Predicate NodeName failed: node(s) didn't match the requested node name",
     };
   }
   if (portTaken(pod, others)) {
     return {
       reason: 'NodePorts',
-      message:
-        "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
+      message: "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
     };
   }
   return taintRejection(pod, node) ?? resourceRejection(pod, others, node, facts);
@@ -64,7 +63,7 @@ function resourceRejection(
   const capacity = quantityMilli(allocatable['pods'] ?? String(maxPods)) / 1000;
   const reject = (name: string, requested: number, used: number, limit: number): PodFailure => ({
     reason: `OutOf${name}`,
-    message: `Pod was rejected: Node didn't have enough resource: ${name}, requested: ${requested}, used: ${used}, capacity: ${limit}`,
+    message: `Node didn't have enough resource: ${name}, requested: ${requested}, used: ${used}, capacity: ${limit}`,
   });
   if (others.length + 1 > capacity) return reject('pods', 1, others.length, capacity);
   if (isCritical(pod) && pod.metadata.annotations?.['kubernetes.io/config.source'] === 'file') return undefined;
@@ -110,7 +109,7 @@ function taintRejection(pod: Pod, node: Node): PodFailure | undefined {
       return one.key !== undefined && (one.value ?? '') === (taint.value ?? '');
     });
     if (!tolerated) {
-      const message = `Pod was rejected: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate`;
+      const message = `Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate`;
       return { reason: 'TaintToleration', message };
     }
   }

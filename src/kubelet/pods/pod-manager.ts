@@ -1,6 +1,7 @@
 import { type Pod, type PodStatus, resources } from '../../api/index.ts';
 import { KeyedQueue } from '../../async/index.ts';
 import { type ApiClient, isConflict, isNotFound } from '../../client/index.ts';
+import type { Admission } from '../admission/admission.ts';
 import { isTerminalPhase } from '../status/phase.ts';
 import { podStatus } from '../status/pod-status.ts';
 import type { StatusWriter } from '../status/status-writer.ts';
@@ -12,15 +13,12 @@ import { readySandbox, runsSomething } from './runtime-state.ts';
 import { syncPod } from './sync-pod.ts';
 import { releasePod, removePod, terminatePod } from './terminate-pod.ts';
 
-/** Why a pod may not run on this node, or undefined. `others` are the pods that it runs already. */
-export type Admission = (pod: Pod, others: Pod[]) => PodFailure | undefined;
-
 /** What the manager needs besides the kit. */
 export interface PodManagerOptions {
   kit: Omit<PodKit, 'publish'>;
   client: ApiClient | undefined;
   status: StatusWriter;
-  admit: Admission;
+  admission: Admission;
   /** As in container ids: `containerd`. */
   runtimeName(): string;
   /** Told when a container has changed: ends log followers, wakes probes. */
@@ -177,6 +175,7 @@ export class PodManager {
       if (record.phase === 'terminating') {
         await terminatePod(this.#kit, record);
         await releasePod(this.#kit, record);
+        await this.#options.admission.release(uid);
         record.phase = 'terminated';
       }
       if (record.phase === 'terminated') await this.#finish(record);
@@ -190,19 +189,31 @@ export class PodManager {
     const { pod } = record;
     if (this.#shouldEnd(record)) return this.#beginEnd(record);
     if (isStaticPod(pod) && this.#predecessor(record)) return void this.#queue.addAfter(pod.metadata.uid!, 200);
-    if (!record.admitted) {
-      const rejected = this.#adopts(record) ? undefined : this.#options.admit(pod, this.#running(record));
-      if (rejected) {
-        record.failure = rejected;
-        this.#kit.events.warning(pod, rejected.reason, rejected.message);
-        return this.#beginEnd(record);
-      }
-      record.admitted = true;
-    }
+    if (!record.admitted && !(await this.#admit(record))) return this.#beginEnd(record);
+    if (this.#shouldEnd(record)) return this.#beginEnd(record);
     const { finished, againInMs } = await syncPod(this.#kit, record);
     if (finished) return this.#beginEnd(record);
     const resyncMs = this.#kit.settings.syncFrequencyMs;
     this.#queue.addAfter(pod.metadata.uid!, Math.min(againInMs ?? resyncMs, resyncMs));
+  }
+
+  /** Whether the node takes the pod; the reason why not becomes its status. */
+  async #admit(record: PodRecord): Promise<boolean> {
+    const { pod } = record;
+    const { admission } = this.#options;
+    const admitted = () => {
+      record.admitted = true;
+    };
+    if (this.#adopts(record)) {
+      await admission.adopt(pod);
+      admitted();
+      return true;
+    }
+    const rejected = await admission.admit(pod, () => this.#running(record), admitted);
+    if (!rejected) return true;
+    record.failure = rejected;
+    this.#kit.events.warning(pod, rejected.reason, rejected.message);
+    return false;
   }
 
   #beginEnd(record: PodRecord): void {
