@@ -1,0 +1,2 @@
+export type { PluginHandler, RegisteredPlugin } from './plugin-handler.ts';
+export { PluginWatcher, type PluginWatcherOptions } from './plugin-watcher.ts';
