@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { quantityMilli, quantityValue } from '../api/index.ts';
 import { Backoff, type Clock } from '../async/index.ts';
 import { type ApiClient, createEventRecorder, type EventRecorder } from '../client/index.ts';
@@ -6,6 +7,7 @@ import { makeAdmission } from './admission/make-admission.ts';
 import type { KubeletSettings } from './config/settings.ts';
 import { ImagePuller } from './images/image-puller.ts';
 import { startNodeReporter } from './node/index.ts';
+import { type PluginHandler, PluginWatcher } from './plugins/index.ts';
 import { KubeletPodDirectory } from './pods/pod-directory.ts';
 import { PodEvents } from './pods/pod-events.ts';
 import { PodManager, type PodManagerOptions } from './pods/pod-manager.ts';
@@ -90,7 +92,8 @@ export function assemble(ground: Ground) {
   const sources: PodSources = new PodSources({ settings, client: api, manager, status, nodeUid, clock, log });
   const housekeeping = (): void => cleanUp({ sources, manager, cache, volumes, cgroups, log });
   const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, onRelist: housekeeping });
-  return { watch, sources, node, manager, probes, status, volumes, directory, cache, housekeeping };
+  const plugins = makePlugins(ground, {});
+  return { plugins, watch, sources, node, manager, probes, status, volumes, directory, cache, housekeeping };
 }
 
 function makeNode(
@@ -154,6 +157,11 @@ function makeImages(
     secret,
     onPulled,
   });
+}
+
+/** Plugins register below the kubelet's directory; who takes them stands by type in `handlers`. */
+function makePlugins({ settings, log, clock }: Ground, handlers: Readonly<Record<string, PluginHandler>>) {
+  return new PluginWatcher({ directory: join(settings.rootDirectory, 'plugins_registry'), handlers, log, clock });
 }
 
 function makeBackoffs({ settings: { crashLoopMaximumMs }, clock }: Ground) {

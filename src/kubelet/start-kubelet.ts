@@ -77,6 +77,7 @@ class Kubelet implements KubeletComponent {
     serving.catch(() => {});
     await parts.watch.start();
     signal.throwIfAborted();
+    await parts.plugins.start();
     await parts.sources.start(signal);
     parts.housekeeping();
     void rotateLogs(
@@ -125,6 +126,7 @@ class Kubelet implements KubeletComponent {
       if (remove) await parts.manager.endAll(removeGraceSeconds);
       parts.probes.stop();
       parts.watch.stop();
+      await parts.plugins.stop();
       await parts.manager.stop();
       parts.status.stop();
       await parts.node.stop();
