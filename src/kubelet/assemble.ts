@@ -75,7 +75,11 @@ export function assemble(ground: Ground) {
     },
     client: api,
     status,
-    admission: makeAdmission({ settings, node: () => node.node() }),
+    admission: makeAdmission({
+      settings,
+      node: () => node.node(),
+      preempt: (pod, victims, resource) => manager.preempt(pod, victims, resource),
+    }),
     runtimeName: () => runtime.name,
     onContainer: (uid) => directory.changed(uid),
     onForgotten: (name) => sources.podForgotten(name),

@@ -1,24 +1,41 @@
-import type { Node } from '../../api/index.ts';
+import type { Node, Pod } from '../../api/index.ts';
 import type { KubeletSettings } from '../config/settings.ts';
 import { type Admission, type AdmitHandler, createAdmission } from './admission.ts';
-import { admitPod } from './admit-pod.ts';
+import { declaredFeaturesHandler } from './declared-features.ts';
+import { appArmorEnabled, appArmorHandler, predicateHandler, sysctlHandler } from './handlers.ts';
 
 /** What takes part in admission. Handlers are asked in the order in which they stand here. */
 export interface AdmissionParts {
   settings: KubeletSettings;
-  node(): Node | undefined;
+  /** Those that are asked first: a node under pressure. */
+  first?: readonly AdmitHandler[];
   /** Those that set processors, memory and devices aside. */
   allocation?: readonly AdmitHandler[];
+  node(): Node | undefined;
+  /** Ends pods in favour of another, which waits for that before it starts. */
+  preempt(pod: Pod, victims: readonly Pod[], resource: string): void;
   /** Those that are asked last: a node that is being shut down. */
   last?: readonly AdmitHandler[];
 }
 
 /** The admission of a kubelet, in upstream's order. */
-export function makeAdmission({ settings, node, allocation = [], last = [] }: AdmissionParts): Admission {
+export function makeAdmission({
+  settings,
+  first = [],
+  allocation = [],
+  node,
+  preempt,
+  last = [],
+}: AdmissionParts): Admission {
   const { maxPods, allowedUnsafeSysctls } = settings.configuration;
-  const predicates: AdmitHandler = {
-    name: 'predicates',
-    admit: (pod, others) => admitPod(pod, others, { node: node(), maxPods, allowedUnsafeSysctls }),
-  };
-  return createAdmission([...allocation, predicates, ...last]);
+  const appArmor = appArmorEnabled();
+  return createAdmission([
+    ...first,
+    sysctlHandler(allowedUnsafeSysctls),
+    ...allocation,
+    predicateHandler({ node, maxPods, preempt }),
+    appArmorHandler(() => appArmor),
+    declaredFeaturesHandler(node),
+    ...last,
+  ]);
 }

@@ -1,5 +1,5 @@
 import { type Pod, type PodStatus, resources } from '../../api/index.ts';
-import { KeyedQueue } from '../../async/index.ts';
+import { KeyedQueue, unlessAborted } from '../../async/index.ts';
 import { type ApiClient, isConflict, isNotFound } from '../../client/index.ts';
 import type { Admission } from '../admission/admission.ts';
 import { isTerminalPhase } from '../status/phase.ts';
@@ -102,14 +102,36 @@ export class PodManager {
     this.#queue.add(uid);
   }
 
-  /** Ends a pod against its will: eviction. */
-  end(uid: string, failure: PodFailure, graceSeconds: number): void {
+  /**
+   * Ends a pod against its will: eviction, preemption. Resolves when nothing of it runs any more.
+   * @param graceSeconds instead of the pod's own grace period
+   */
+  end(uid: string, failure: PodFailure, graceSeconds?: number): Promise<void> {
     const record = this.#records.get(uid);
-    if (record?.phase !== 'syncing') return;
-    record.failure = failure;
-    record.graceSeconds = graceSeconds;
-    this.#interrupt(record);
-    this.#queue.add(uid);
+    if (!record || record.phase === 'terminated') return Promise.resolve();
+    const ended = new Promise<void>((resolve) => record.onEnded.push(resolve));
+    if (record.phase === 'syncing') {
+      record.failure ??= failure;
+      if (graceSeconds !== undefined) record.graceSeconds = graceSeconds;
+      this.#interrupt(record);
+      this.#queue.add(uid);
+    }
+    return ended;
+  }
+
+  /** Ends pods so that a critical one has room, which then waits for their end. `resource` is what was short. */
+  preempt(pod: Pod, victims: readonly Pod[], resource: string): void {
+    const message = 'Preempted in order to admit critical pod';
+    const disruption = 'Pod was preempted by Kubelet to accommodate a critical pod.';
+    const ends = victims.map((victim) => {
+      this.#kit.events.warning(victim, 'Preempting', message);
+      this.#kit.log.info('ending a pod in favour of a critical one', {
+        ...{ pod: formatPod(victim), critical: formatPod(pod), resource },
+      });
+      return this.end(victim.metadata.uid, { reason: 'Preempting', message, disruption });
+    });
+    const record = this.#records.get(pod.metadata.uid);
+    if (record) record.waitsFor = Promise.all(ends);
   }
 
   /** Something about the pod may ask for a plan: the runtime, a probe, time. */
@@ -177,6 +199,7 @@ export class PodManager {
         await releasePod(this.#kit, record);
         await this.#options.admission.release(uid);
         record.phase = 'terminated';
+        for (const tell of record.onEnded.splice(0)) tell();
       }
       if (record.phase === 'terminated') await this.#finish(record);
     } catch (error) {
@@ -190,6 +213,8 @@ export class PodManager {
     if (this.#shouldEnd(record)) return this.#beginEnd(record);
     if (isStaticPod(pod) && this.#predecessor(record)) return void this.#queue.addAfter(pod.metadata.uid!, 200);
     if (!record.admitted && !(await this.#admit(record))) return this.#beginEnd(record);
+    if (record.waitsFor) await unlessAborted(record.waitsFor, record.abort.signal);
+    delete record.waitsFor;
     if (this.#shouldEnd(record)) return this.#beginEnd(record);
     const { finished, againInMs } = await syncPod(this.#kit, record);
     if (finished) return this.#beginEnd(record);

@@ -17,6 +17,8 @@ export type PodPhase = 'syncing' | 'terminating' | 'terminated';
 export interface PodFailure {
   reason: string;
   message: string;
+  /** The node ends the pod in favour of others or of itself: the message of the condition DisruptionTarget. */
+  disruption?: string;
 }
 
 /** What is made once before a pod's containers start. */
@@ -41,6 +43,10 @@ export interface PodRecord {
   /** Overrides the pod's own grace period, seconds. */
   graceSeconds?: number;
   admitted: boolean;
+  /** What has to happen before an admitted pod may start: the end of those that make room for it. */
+  waitsFor?: Promise<unknown>;
+  /** Called when nothing of the pod runs any more. */
+  onEnded: (() => void)[];
   /** When this kubelet took it on, milliseconds since 1970. */
   startedAt: number;
   /** Why containers wait, by name. */
@@ -74,6 +80,7 @@ export function createRecord(pod: Pod, now: number): PodRecord {
     gone: false,
     phase: 'syncing',
     admitted: false,
+    onEnded: [],
     startedAt: now,
     waiting: new Map(),
     retryAt: new Map(),

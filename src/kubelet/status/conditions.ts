@@ -24,6 +24,7 @@ export function podConditions(input: StatusInput, status: PodStatus): PodConditi
     gated(input, { ...containersReady, type: 'Ready' }),
     { ...containersReady, type: 'ContainersReady' },
     { type: 'PodScheduled', status: 'True' },
+    ...disrupted(input),
   ];
   const before = new Map((input.previous?.conditions ?? []).map((one) => [one.type, one]));
   const own = drafts.map((draft) => {
@@ -37,6 +38,12 @@ export function podConditions(input: StatusInput, status: PodStatus): PodConditi
   });
   const foreign = (input.previous?.conditions ?? []).filter(({ type }) => !drafts.some((one) => one.type === type));
   return [...own, ...foreign];
+}
+
+/** A pod that the node ends although nothing is wrong with it. */
+function disrupted({ failure }: StatusInput): Draft[] {
+  if (failure?.disruption === undefined) return [];
+  return [{ type: 'DisruptionTarget', status: 'True', reason: 'TerminationByKubelet', message: failure.disruption }];
 }
 
 function sandboxCondition({ pod, runtime }: StatusInput): Draft {

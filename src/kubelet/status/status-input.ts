@@ -15,7 +15,7 @@ export interface StatusInput {
   /** No container runs any more and none will. */
   ended: boolean;
   /** The end was not the containers' own doing: makes the phase Failed. */
-  failure?: { reason: string; message: string };
+  failure?: { reason: string; message: string; disruption?: string };
   /** The app containers cannot start yet. Computed here. */
   waitsForInit?: boolean;
   /** As in `containerd://…`. */
