@@ -6,6 +6,9 @@ import type { Logger } from '../log/index.ts';
 import { makeAdmission } from './admission/make-admission.ts';
 import type { KubeletSettings } from './config/settings.ts';
 import { ImagePuller } from './images/image-puller.ts';
+import type { KubeletMetrics } from './metrics/kubelet-metrics.ts';
+import { measureCgroups } from './metrics/measure-calls.ts';
+import { PodMeasures } from './metrics/pod-measures.ts';
 import { startNodeReporter } from './node/index.ts';
 import { type PluginHandler, PluginWatcher } from './plugins/index.ts';
 import { KubeletPodDirectory } from './pods/pod-directory.ts';
@@ -15,7 +18,6 @@ import type { NodeReporter } from './pods/ports.ts';
 import { RuntimeCache } from './pods/runtime-cache.ts';
 import type { RuntimeClient } from './pods/runtime-client.ts';
 import { RuntimeWatch } from './pods/runtime-watch.ts';
-import { Timelines } from './pods/timeline.ts';
 import { ProbeManager } from './probes/probe-manager.ts';
 import { createPodCgroups, type MachineCapacity, readMachineCapacity } from './resources/index.ts';
 import { createObjectReader } from './sources/object-reader.ts';
@@ -31,6 +33,7 @@ export interface Ground {
   settings: KubeletSettings;
   api: ApiClient | undefined;
   client: RuntimeClient;
+  metrics: KubeletMetrics;
   /** What the runtime says about itself. */
   runtime: { name: string; cgroupDriver: 'cgroupfs' | 'systemd' | undefined };
   signal: AbortSignal;
@@ -46,14 +49,14 @@ const staleViewMs = 180_000;
 
 /** Puts the parts together; none has begun to work but the node reporter. */
 export function assemble(ground: Ground) {
-  const { settings, api, client, runtime, signal, log, clock } = ground;
+  const { settings, api, client, metrics, runtime, signal, log, clock } = ground;
   const recorder = api && createEventRecorder(api, { component: 'kubelet', host: settings.nodeName, log, clock });
   const events = new PodEvents(recorder, log);
   const capacity = readMachineCapacity(settings.rootDirectory);
   const cache: RuntimeCache = new RuntimeCache(client, clock, (uid, one) => manager.runtimeChanged(uid, one));
   const node = makeNode(ground, capacity, cache, recorder);
   const volumes = createPodVolumes({ root: settings.rootDirectory, client: api, node: () => node.node(), log, clock });
-  const cgroups = makeCgroups(ground, capacity, node);
+  const cgroups = measureCgroups(makeCgroups(ground, capacity, node), metrics, clock);
   const objects = createObjectReader(api, { clock, log, signal });
   const probes: ProbeManager = new ProbeManager({
     client,
@@ -63,12 +66,14 @@ export function assemble(ground: Ground) {
     hostIps: () => node.hostIps(),
     onChange: (uid) => manager.runtimeChanged(uid),
   });
-  const timelines = new Timelines(clock);
-  const status = new StatusWriter({ client: api, clock, log });
+  const measures: PodMeasures = new PodMeasures({ metrics, clock, records: () => manager.records() });
+  const { timelines } = measures;
+  const status = new StatusWriter({ client: api, clock, log, onWritten: (...told) => measures.written(...told) });
   const images = makeImages(ground, events, objects.secret, () => node.changed());
   const options: PodManagerOptions = {
     kit: {
-      ...{ settings, client, cache, volumes, cgroups, node, images, objects, probes, events, timelines, log, clock },
+      ...{ settings, client, cache, volumes, cgroups, node, images, objects, probes, events, timelines, metrics },
+      ...{ log, clock },
       memoryCapacity: capacity.memoryBytes,
       containerStarted: (id, sandboxId) => watch.started(id, sandboxId),
       ...makeBackoffs(ground),
@@ -81,7 +86,10 @@ export function assemble(ground: Ground) {
       preempt: (pod, victims, resource) => manager.preempt(pod, victims, resource),
     }),
     runtimeName: () => runtime.name,
-    onContainer: (uid) => directory.changed(uid),
+    onContainer: (uid, one) => {
+      directory.changed(uid);
+      measures.container(uid, one);
+    },
     onForgotten: (name) => sources.podForgotten(name),
   };
   const manager: PodManager = new PodManager(options);
@@ -95,7 +103,7 @@ export function assemble(ground: Ground) {
   const nodeUid = () => node.node()?.metadata.uid;
   const sources: PodSources = new PodSources({ settings, client: api, manager, status, nodeUid, clock, log });
   const housekeeping = (): void => cleanUp({ sources, manager, cache, volumes, cgroups, log });
-  const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, onRelist: housekeeping });
+  const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, metrics, onRelist: housekeeping });
   const plugins = makePlugins(ground, {});
   return { plugins, watch, sources, node, manager, probes, status, volumes, directory, cache, housekeeping };
 }

@@ -6,6 +6,8 @@ import type { Logger } from '../log/index.ts';
 import { assemble, type Ground, type Parts } from './assemble.ts';
 import { durationMs } from './config/duration.ts';
 import { type KubeletConfig, type KubeletSettings, resolveSettings } from './config/settings.ts';
+import { KubeletMetrics } from './metrics/kubelet-metrics.ts';
+import { measureRuntime } from './metrics/measure-calls.ts';
 import { rotateLogs } from './pods/log-rotation.ts';
 import type { PodTimeline } from './pods/ports.ts';
 import { connectRuntime, isUnavailable, type RuntimeClient } from './pods/runtime-client.ts';
@@ -40,6 +42,7 @@ class Kubelet implements KubeletComponent {
   readonly #config: KubeletConfig;
   readonly #settings: KubeletSettings;
   readonly #context: KubeletContext;
+  readonly #metrics = new KubeletMetrics();
   readonly #client: RuntimeClient;
   readonly #end = new AbortController();
   #parts: Parts | undefined;
@@ -51,7 +54,8 @@ class Kubelet implements KubeletComponent {
     this.#settings = resolveSettings(config);
     if (this.#settings.nodeIps.length === 0) this.#settings.nodeIps = [defaultAddress()];
     this.#context = context;
-    this.#client = connectRuntime(this.#settings.runtimeEndpoint, this.#settings.imageEndpoint);
+    const runtime = connectRuntime(this.#settings.runtimeEndpoint, this.#settings.imageEndpoint);
+    this.#client = measureRuntime(runtime, this.#metrics, context.clock);
     this.ready = this.#start();
     this.ready.catch(() => {});
   }
@@ -70,7 +74,16 @@ class Kubelet implements KubeletComponent {
     log.info('kubelet starts', { node: nodeName, runtime: runtime.name });
     const signal = this.#end.signal;
     const settings = this.#settings;
-    const parts = assemble({ settings, api: this.#config.client, client: this.#client, runtime, signal, log, clock });
+    const parts = assemble({
+      settings,
+      api: this.#config.client,
+      client: this.#client,
+      metrics: this.#metrics,
+      runtime,
+      signal,
+      log,
+      clock,
+    });
     this.#parts = parts;
     const serving = this.#serve(parts, tls);
     // Awaited below; a port that is taken is told there, and not as an error that nobody handled.

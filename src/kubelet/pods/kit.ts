@@ -3,6 +3,7 @@ import type { Backoff, Clock } from '../../async/index.ts';
 import type { Logger } from '../../log/index.ts';
 import type { KubeletSettings } from '../config/settings.ts';
 import type { ImagePuller } from '../images/image-puller.ts';
+import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { PodEvents } from './pod-events.ts';
 import type { PodRecord } from './pod-record.ts';
 import type { NodeReporter, PodCgroups, PodVolumes } from './ports.ts';
@@ -44,6 +45,7 @@ export interface PodKit {
   probes: ProbeResults;
   events: PodEvents;
   timelines: Timelines;
+  metrics: KubeletMetrics;
   /** Memory of the machine, bytes. */
   memoryCapacity: number;
   crashBackoff: Backoff;

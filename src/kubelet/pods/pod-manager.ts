@@ -40,7 +40,7 @@ export class PodManager {
   constructor(options: PodManagerOptions) {
     this.#options = options;
     this.#kit = { ...options.kit, publish: (record) => this.#publish(record) };
-    this.#queue = new KeyedQueue((uid) => this.#work(uid), {
+    this.#queue = new KeyedQueue((uid) => this.#measured(uid), {
       concurrency: 10_000,
       clock: this.#kit.clock,
       retryInitialMs: 200,
@@ -153,6 +153,7 @@ export class PodManager {
     for (const uid of this.#kit.cache.podUids()) {
       if (this.#records.has(uid)) continue;
       const { name, namespace } = this.#kit.cache.pod(uid);
+      this.#kit.metrics.count('kubelet_orphaned_runtime_pods_total');
       this.#kit.log.info('ending a pod that nobody knows', { pod: `${namespace}/${name}`, uid });
       const pod = { metadata: { name, namespace, uid }, spec: { containers: [] } } as unknown as Pod;
       const record = createRecord(pod, this.#kit.clock.now());
@@ -187,6 +188,15 @@ export class PodManager {
   #interrupt(record: PodRecord): void {
     record.abort.abort(new Interrupted('the pod has changed'));
     record.abort = new AbortController();
+  }
+
+  #measured(uid: string): Promise<void> {
+    const record = this.#records.get(uid);
+    if (!record) return Promise.resolve();
+    const { clock, metrics } = this.#kit;
+    const operation_type = record.phase !== 'syncing' ? 'terminate' : record.admitted ? 'sync' : 'create';
+    const now = () => clock.monotonic();
+    return metrics.time('kubelet_pod_worker_duration_seconds', { operation_type }, now, () => this.#work(uid));
   }
 
   async #work(uid: string): Promise<void> {
@@ -237,6 +247,7 @@ export class PodManager {
     const rejected = await admission.admit(pod, () => this.#running(record), admitted);
     if (!rejected) return true;
     record.failure = rejected;
+    this.#kit.metrics.count('kubelet_admission_rejections_total', { reason: rejected.reason });
     this.#kit.events.warning(pod, rejected.reason, rejected.message);
     return false;
   }

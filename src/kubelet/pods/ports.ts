@@ -109,7 +109,15 @@ export interface PodTimeline {
   name: string;
   /** When it was first seen, milliseconds since 1970. */
   seenAt: number;
-  steps: { step: string; atMs: number; durationMs?: number; container?: string }[];
+  steps: {
+    step: string;
+    atMs: number;
+    /** How long it took, for what has a beginning. */
+    durationMs?: number;
+    container?: string;
+    detail?: string;
+    failed?: boolean;
+  }[];
 }
 
 /** How often a probe of a container ended in each way. */

@@ -1,6 +1,7 @@
-import { ContainerEventType } from '../../api/cri/index.ts';
+import { type ContainerEventResponse, ContainerEventType } from '../../api/cri/index.ts';
 import type { Clock } from '../../async/index.ts';
 import type { Logger } from '../../log/index.ts';
+import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { RuntimeCache } from './runtime-cache.ts';
 import { isUnimplemented, type RuntimeClient } from './runtime-client.ts';
 
@@ -10,6 +11,7 @@ export interface RuntimeWatchOptions {
   cache: RuntimeCache;
   clock: Clock;
   log: Logger;
+  metrics: KubeletMetrics;
   /** Told after each relist of everything. */
   onRelist(): void;
 }
@@ -32,6 +34,7 @@ export class RuntimeWatch {
   #relisting: Promise<void> | undefined;
   #wakeRelist: (() => void) | undefined;
   #isDown = false;
+  #relistedAt: number | undefined;
 
   constructor(options: RuntimeWatchOptions) {
     this.#options = options;
@@ -75,8 +78,8 @@ export class RuntimeWatch {
 
   /** Relists everything; false when the runtime did not answer. */
   async relist(): Promise<boolean> {
-    const { cache, log, onRelist } = this.#options;
-    this.#relisting ??= cache.relist().finally(() => {
+    const { log, onRelist } = this.#options;
+    this.#relisting ??= this.#measuredRelist().finally(() => {
       this.#relisting = undefined;
     });
     try {
@@ -91,6 +94,21 @@ export class RuntimeWatch {
       this.#isDown = true;
       return false;
     }
+  }
+
+  async #measuredRelist(): Promise<void> {
+    const { cache, clock, metrics } = this.#options;
+    const startedAt = clock.monotonic();
+    if (this.#relistedAt !== undefined)
+      metrics.observe('kubelet_pleg_relist_interval_seconds', (startedAt - this.#relistedAt) / 1000);
+    this.#relistedAt = startedAt;
+    await metrics.time(
+      'kubelet_pleg_relist_duration_seconds',
+      {},
+      () => clock.monotonic(),
+      () => cache.relist(),
+    );
+    metrics.set('kubelet_pleg_last_seen_seconds', Math.floor(clock.now() / 1000));
   }
 
   async #relists(): Promise<void> {
@@ -110,21 +128,20 @@ export class RuntimeWatch {
   }
 
   async #events(): Promise<void> {
-    const { client, cache, clock, log } = this.#options;
+    const { client, clock, metrics } = this.#options;
     const { signal } = this.#stop;
     let waitMs = reopenMs.first;
     while (!signal.aborted) {
       try {
         for await (const event of client.runtime.getContainerEvents({}, { signal })) {
+          if (!this.#eventsFlow) metrics.count('kubelet_evented_pleg_connection_success_count');
           this.#eventsFlow = true;
           waitMs = reopenMs.first;
-          await cache.apply(event).catch((error: unknown) => {
-            const type = ContainerEventType[event.containerEventType];
-            log.debug('cannot take over an event of the runtime', { container: event.containerId, type, error });
-          });
+          await this.#apply(event);
         }
       } catch (error) {
         if (isUnimplemented(error)) return this.#noEvents();
+        if (!signal.aborted) metrics.count('kubelet_evented_pleg_connection_error_count');
       }
       if (signal.aborted) return;
       this.#eventsFlow = false;
@@ -133,6 +150,17 @@ export class RuntimeWatch {
       await clock.sleep(waitMs, signal).catch(() => {});
       waitMs = Math.min(waitMs * 2, reopenMs.longest);
     }
+  }
+
+  async #apply(event: ContainerEventResponse): Promise<void> {
+    const { cache, clock, log, metrics } = this.#options;
+    const lateMs = clock.now() - Number(event.createdAt / 1_000_000n);
+    metrics.observe('kubelet_evented_pleg_connection_latency_seconds', Math.max(0, lateMs) / 1000);
+    await cache.apply(event).catch((error: unknown) => {
+      const type = ContainerEventType[event.containerEventType];
+      metrics.count('kubelet_pleg_discard_events');
+      log.debug('cannot take over an event of the runtime', { container: event.containerId, type, error });
+    });
   }
 
   #noEvents(): void {

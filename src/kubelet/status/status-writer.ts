@@ -23,6 +23,8 @@ interface Entry {
   /** The patch that was last taken: when the same is still wanted then, the API does not take it. */
   taken: string;
   retryAt: number;
+  /** Since when something waits to be written, on the monotonic clock. */
+  dirtySince?: number;
   waiters: (() => void)[];
 }
 
@@ -38,7 +40,7 @@ export class StatusWriter {
   readonly #log: Logger;
   readonly #entries = new Map<string, Entry>();
   readonly #backoff: Backoff;
-  readonly #onWritten: (uid: string, status: PodStatus) => void;
+  readonly #onWritten: (uid: string, status: PodStatus, afterMs: number) => void;
   #stopped = false;
 
   constructor(options: {
@@ -46,8 +48,8 @@ export class StatusWriter {
     client: ApiClient | undefined;
     clock: Clock;
     log: Logger;
-    /** Told after each write: the uid and the status as the API has it now. */
-    onWritten?: (uid: string, status: PodStatus) => void;
+    /** Told after each write: the uid, the status as the API has it now, and the milliseconds since it changed. */
+    onWritten?: (uid: string, status: PodStatus, afterMs: number) => void;
   }) {
     this.#client = options.client;
     this.#clock = options.clock;
@@ -132,6 +134,7 @@ export class StatusWriter {
     if (entry.writing || this.#stopped || entry.gone) return;
     const patch = this.#patchOf(entry);
     if (!patch) return this.#settle(entry);
+    entry.dirtySince ??= this.#clock.monotonic();
     if (this.#clock.monotonic() < entry.retryAt) return;
     entry.writing = true;
     void this.#send(entry, patch);
@@ -151,7 +154,9 @@ export class StatusWriter {
       this.#backoff.reset(uid);
       entry.writing = false;
       entry.taken = JSON.stringify(status);
-      this.#onWritten(uid, entry.known);
+      const since = entry.dirtySince ?? this.#clock.monotonic();
+      delete entry.dirtySince;
+      this.#onWritten(uid, entry.known, this.#clock.monotonic() - since);
     } catch (error) {
       entry.writing = false;
       if (isNotFound(error) || isConflict(error)) {
