@@ -14,7 +14,7 @@ import { type PluginHandler, PluginWatcher } from './plugins/index.ts';
 import { KubeletPodDirectory } from './pods/pod-directory.ts';
 import { PodEvents } from './pods/pod-events.ts';
 import { PodManager, type PodManagerOptions } from './pods/pod-manager.ts';
-import type { NodeReporter } from './pods/ports.ts';
+import type { NodeReporter, PodVolumes } from './pods/ports.ts';
 import { RuntimeCache } from './pods/runtime-cache.ts';
 import type { RuntimeClient } from './pods/runtime-client.ts';
 import { RuntimeWatch } from './pods/runtime-watch.ts';
@@ -54,8 +54,9 @@ export function assemble(ground: Ground) {
   const events = new PodEvents(recorder, log);
   const capacity = readMachineCapacity(settings.rootDirectory);
   const cache: RuntimeCache = new RuntimeCache(client, clock, (uid, one) => manager.runtimeChanged(uid, one));
-  const node = makeNode(ground, capacity, cache, recorder);
-  const volumes = createPodVolumes({ root: settings.rootDirectory, client: api, node: () => node.node(), log, clock });
+  const inUse = () => volumes.inUse() ?? node.node()?.status?.volumesInUse ?? [];
+  const node: NodeReporter = makeNode(ground, capacity, cache, recorder, inUse);
+  const volumes = makeVolumes(ground, node, events);
   const cgroups = measureCgroups(makeCgroups(ground, capacity, node), metrics, clock);
   const objects = createObjectReader(api, { clock, log, signal });
   const probes: ProbeManager = new ProbeManager({
@@ -113,6 +114,7 @@ function makeNode(
   capacity: MachineCapacity,
   cache: RuntimeCache,
   events: EventRecorder | undefined,
+  volumesInUse: () => string[],
 ): NodeReporter {
   const podLifecycleProblem = (): string | undefined => {
     if (cache.ageMs <= staleViewMs) return undefined;
@@ -124,11 +126,19 @@ function makeNode(
     client: api,
     runtime: client,
     capacity,
-    inputs: { podLifecycleProblem, volumesInUse: () => [] },
+    inputs: { podLifecycleProblem, volumesInUse },
     events,
     kubeletVersion,
     log,
     clock,
+  });
+}
+
+function makeVolumes({ settings, api, log, clock }: Ground, node: NodeReporter, events: PodEvents): PodVolumes {
+  return createPodVolumes({
+    ...{ root: settings.rootDirectory, client: api, node: () => node.node(), log, clock },
+    onInUse: () => node.changed(),
+    warn: (pod, reason, message) => events.warning(pod, reason, message),
   });
 }
 

@@ -9,7 +9,8 @@ export interface PodVolumes {
   /**
    * Mounts (or creates) every volume of the pod and gives where each is: volume name → absolute path on the host.
    * May be called again at any time for a pod whose volumes are mounted: then it answers quickly. Image volumes are
-   * not part of it (the runtime mounts those). The message of its error becomes the text of the FailedMount event.
+   * not part of it (the runtime mounts those), nor are volumes that no container uses. What fails is told by events and
+   * tried again until the signal aborts; the message of the error then becomes the text of the FailedMount event.
    */
   mount(pod: Pod, signal?: AbortSignal): Promise<Map<string, string>>;
   /**
@@ -27,6 +28,11 @@ export interface PodVolumes {
   update(pod: Pod): Promise<void> | void;
   /** Cleans up volumes of pods that are none of these; called once at the start and then now and then. */
   collect(knownPodUids: ReadonlySet<string>): Promise<void>;
+  /**
+   * Names of attachable volumes in use, for the node's status.volumesInUse; undefined while those of a former life of the
+   * kubelet are still being looked for: the status then keeps what it says.
+   */
+  inUse(): string[] | undefined;
   /** Ends watches and timers. */
   stop?(): Promise<void> | void;
 }

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pod } from '../../api/index.ts';
 import { describeError, PodError } from '../errors.ts';
+import { usedVolumes } from '../volumes/used-volumes.ts';
 import { noteFailure, noteSuccess, type PodKit } from './kit.ts';
 import { podDirectory, podLogDirectory } from './names.ts';
 import type { PodRecord, PreparedPod } from './pod-record.ts';
@@ -14,7 +15,12 @@ const mountTimeoutMs = 123_000;
  * @throws PodError MountError, after the event
  */
 export function preparePod(kit: PodKit, record: PodRecord): Promise<PreparedPod> {
-  if (record.prepared) return Promise.resolve(record.prepared);
+  // An ephemeral container may come with a volume that nothing has used before.
+  if (
+    record.prepared &&
+    usedVolumes(record.pod).every(({ name, image }) => image || record.prepared!.volumes.has(name))
+  )
+    return Promise.resolve(record.prepared);
   record.preparing ??= prepare(kit, record).finally(() => {
     record.preparing = undefined;
   });

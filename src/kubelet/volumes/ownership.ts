@@ -1,6 +1,6 @@
 import { chmod, chown, lchown, lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Pod } from '../../api/index.ts';
+import type { FsGroup } from './plugin.ts';
 
 /** Modes that fsGroup adds: the group may read and write, directories hand their group on. */
 const added = { file: 0o660, directory: 0o2770 };
@@ -9,10 +9,8 @@ const added = { file: 0o660, directory: 0o2770 };
  * Gives a volume to the pod's fsGroup: owner group, group permissions, set-group-ID on directories.
  * With OnRootMismatch nothing is done when the volume's root is right already.
  */
-export async function applyFsGroup(directory: string, pod: Pod): Promise<void> {
-  const { fsGroup, fsGroupChangePolicy } = pod.spec.securityContext ?? {};
-  if (fsGroup === undefined) return;
-  if (fsGroupChangePolicy === 'OnRootMismatch') {
+export async function applyFsGroup(directory: string, { gid: fsGroup, onRootMismatch }: FsGroup): Promise<void> {
+  if (onRootMismatch) {
     const { gid, mode } = await lstat(directory);
     if (gid === fsGroup && (mode & added.directory) === added.directory) return;
   }

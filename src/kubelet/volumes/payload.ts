@@ -14,19 +14,17 @@ import { VolumeError } from './volume-error.ts';
 
 /** What a payload is made from. Asked for only what a volume names. */
 export interface PayloadSources {
-  configMap(namespace: string, name: string): Promise<ConfigMap | undefined>;
-  secret(namespace: string, name: string): Promise<Secret | undefined>;
+  configMap(pod: Pod, namespace: string, name: string): Promise<ConfigMap | undefined>;
+  secret(pod: Pod, namespace: string, name: string): Promise<Secret | undefined>;
   token(pod: Pod, request: { audience?: string; expirationSeconds?: number }): Promise<string>;
   node(): Node | undefined;
+  /** The pod needs nothing any more. */
+  forget(podUid: string): void;
+  stop(): void;
 }
 
 /** Default mode of files in configMap, secret, downwardAPI and projected volumes. */
 const defaultMode = 0o644;
-
-/** Whether the volume is one whose files come from the API. */
-export function hasPayload(volume: Volume): boolean {
-  return Boolean(volume.configMap ?? volume.secret ?? volume.downwardAPI ?? volume.projected);
-}
 
 /** The files of a configMap, secret, downwardAPI or projected volume. @throws VolumeError */
 export async function makePayload(pod: Pod, volume: Volume, sources: PayloadSources): Promise<Payload> {
@@ -79,7 +77,7 @@ async function fromConfigMap(
   sources: PayloadSources,
 ): Promise<Payload> {
   const name = source.name ?? '';
-  const object = await sources.configMap(pod.metadata.namespace ?? '', name);
+  const object = await sources.configMap(pod, pod.metadata.namespace ?? '', name);
   if (!object) {
     if (source.optional) return new Map();
     throw new VolumeError('NOT_FOUND', `configmap "${name}" not found`);
@@ -101,7 +99,7 @@ async function fromSecret(
   sources: PayloadSources,
 ): Promise<Payload> {
   const name = source.name ?? '';
-  const object = await sources.secret(pod.metadata.namespace ?? '', name);
+  const object = await sources.secret(pod, pod.metadata.namespace ?? '', name);
   if (!object) {
     if (source.optional) return new Map();
     throw new VolumeError('NOT_FOUND', `secret "${name}" not found`);

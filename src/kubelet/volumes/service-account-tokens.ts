@@ -1,5 +1,5 @@
 import type { Pod, AuthenticationV1TokenRequest as TokenRequest } from '../../api/index.ts';
-import type { Clock } from '../../async/index.ts';
+import type { Clock, Timer } from '../../async/index.ts';
 import type { ApiClient } from '../../client/index.ts';
 
 interface Token {
@@ -9,15 +9,22 @@ interface Token {
   expiresAt: number;
 }
 
+/** A refused renewal is tried again after this long, milliseconds. */
+const retryMs = 10_000;
+
 /** Tokens for pods' service accounts, by TokenRequest, kept until 80 % of their life (at most a day) has passed. */
 export class ServiceAccountTokens {
   readonly #client: ApiClient | undefined;
   readonly #clock: Clock;
   readonly #tokens = new Map<string, Token>();
+  readonly #timers = new Map<string, Timer>();
+  readonly #onDue: (podUid: string) => void;
 
-  constructor(client: ApiClient | undefined, clock: Clock) {
+  /** @param onDue told when a token of a pod is to be asked for anew */
+  constructor(client: ApiClient | undefined, clock: Clock, onDue: (podUid: string) => void) {
     this.#client = client;
     this.#clock = clock;
+    this.#onDue = onDue;
   }
 
   /** A token bound to the pod. An old one that is still good is given when the API server does not answer. */
@@ -32,21 +39,36 @@ export class ServiceAccountTokens {
       this.#tokens.set(key, token);
       return token.value;
     } catch (error) {
-      if (known && now < known.expiresAt) return known.value;
-      throw error;
+      if (!known || now >= known.expiresAt) throw error;
+      // Not to be asked for again at once.
+      known.refreshAt = now + retryMs;
+      return known.value;
+    } finally {
+      this.#schedule(pod.metadata.uid);
     }
   }
 
-  /** When the earliest token of the pod is due for renewal, milliseconds since 1970. */
-  refreshAt(podUid: string): number | undefined {
-    const times = [...this.#tokens]
-      .filter(([key]) => key.startsWith(`${podUid}/`))
-      .map(([, { refreshAt }]) => refreshAt);
-    return times.length > 0 ? Math.min(...times) : undefined;
+  release(podUid: string): void {
+    this.#timers.get(podUid)?.cancel();
+    this.#timers.delete(podUid);
+    for (const key of this.#tokens.keys()) if (key.startsWith(`${podUid}/`)) this.#tokens.delete(key);
   }
 
-  release(podUid: string): void {
-    for (const key of this.#tokens.keys()) if (key.startsWith(`${podUid}/`)) this.#tokens.delete(key);
+  stop(): void {
+    for (const timer of this.#timers.values()) timer.cancel();
+    this.#timers.clear();
+  }
+
+  /** Has the pod looked at again when its first token is due. */
+  #schedule(podUid: string): void {
+    this.#timers.get(podUid)?.cancel();
+    const own = [...this.#tokens].filter(([key]) => key.startsWith(`${podUid}/`));
+    if (own.length === 0) return;
+    const dueInMs = Math.min(...own.map(([, { refreshAt }]) => refreshAt)) - this.#clock.now();
+    this.#timers.set(
+      podUid,
+      this.#clock.after(Math.max(1_000, dueInMs), () => this.#onDue(podUid)),
+    );
   }
 
   async #request(
