@@ -32,14 +32,7 @@ export function componentArguments(name: ComponentName, options: UpOptions, node
       ...['--advertise-address', nodeIp, '--service-cluster-ip-range', options.serviceCidr],
     ],
     runtime: () => [
-      ...[
-        '--listen',
-        runtimeEndpoint(options),
-        '--root',
-        join(paths.runtime, 'root'),
-        '--state',
-        join(paths.runtime, 'state'),
-      ],
+      ...['--listen', runtimeEndpoint(options), '--root', join(paths.runtime, 'root'), '--state', paths.runtimeState],
       ...['--pod-cidr', podCidrs(options), '--config', join(paths.config, 'runtime.yaml')],
     ],
     kubelet: () => [

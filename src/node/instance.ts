@@ -48,6 +48,7 @@ export function instancePaths(dataDirectory: string) {
     kubeconfig: join(dataDirectory, 'admin.conf'),
     kubelet: join(dataDirectory, 'kubelet'),
     runtime: join(dataDirectory, 'runtime'),
+    runtimeState: join(dataDirectory, 'runtime/state'),
     manifests: join(dataDirectory, 'manifests'),
     podLogs: join(dataDirectory, 'logs', 'pods'),
     containerLogs: join(dataDirectory, 'logs', 'containers'),

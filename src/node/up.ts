@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, pollUntil } from '../async/index.ts';
 import type { ApiClient } from '../client/index.ts';
@@ -24,6 +24,7 @@ import {
 } from './instance.ts';
 import { checkPorts } from './ports.ts';
 import { findObstacles, missing, requirements } from './requirements.ts';
+import { hasSandboxes, mountState, unmountState } from './state-mount.ts';
 import { Supervisor } from './supervisor.ts';
 import type { UpOptions } from './up-options.ts';
 
@@ -76,7 +77,7 @@ export async function startInstance(
   await checkStart(options);
   await waitForOrphans(options, clock);
   await checkPorts(options);
-  const adopts = await hasSandboxes(options);
+  const adopts = await hasSandboxes(instancePaths(options.dataDirectory).runtimeState);
   const nodeIp = findNodeIp(options.podCidr);
   await prepareDirectories(options);
   await preparePki(options, nodeIp, clock);
@@ -86,6 +87,7 @@ export async function startInstance(
   const { supervisor, flush } = createSupervisor(options, record, context, events);
   let control: ControlServer | undefined;
   try {
+    if (options.runtimeEndpoint === undefined) await mountState(instancePaths(options.dataDirectory).runtimeState);
     await startComponents(options, supervisor, nodeIp, (name) => events.onProgress(`${name} serves`, since()));
     control = await serveControl(instancePaths(options.dataDirectory).control, () => record);
     const client = await connect(options.dataDirectory, context);
@@ -186,12 +188,7 @@ async function stopComponents(options: UpOptions, supervisor: Supervisor, keepPo
   await Promise.all([supervisor.stop('proxy', { remove }), supervisor.stop('dns')]);
   await supervisor.stop('apiserver');
   if (remove) await cleanCgroups(options);
-}
-
-/** Whether pods of an earlier start may still be there. */
-async function hasSandboxes(options: UpOptions): Promise<boolean> {
-  const directory = join(instancePaths(options.dataDirectory).runtime, 'state', 'sandboxes');
-  return (await readdir(directory).catch(() => [])).length > 0;
+  await unmountState(instancePaths(options.dataDirectory).runtimeState);
 }
 
 async function cleanCgroups(options: UpOptions): Promise<void> {

@@ -385,6 +385,8 @@ describe('a full disk', () => {
       assert.match(refused.stderr, /no space left|disk is full|database or disk is full/i);
       assert.equal((await cluster.get('pod', 'witness')).status.phase, 'Running');
       assert.equal((await cluster.tryKubectl(['logs', 'witness'])).status, 0);
+      await assert.rejects(writeFile(join(cluster.dataDirectory, 'more'), Buffer.alloc(65_536)), /ENOSPC/);
+      assert.equal(await cluster.kubectl(['exec', 'witness', '--', 'echo', 'full']), 'full\n');
     } finally {
       await makeRoom();
     }

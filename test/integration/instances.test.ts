@@ -108,6 +108,35 @@ for (const place of ['inline', 'thread', 'process'] as const) {
   });
 }
 
+/** What is mounted for the state of an instance's runtime: source, type and options, one line each. */
+async function stateMounts(cluster: Cluster): Promise<string[]> {
+  const path = join(cluster.dataDirectory, 'runtime/state');
+  const lines = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' '));
+  return lines
+    .filter(([, target]) => target === path)
+    .map(([source, , type, options]) => `${source} ${type} ${options}`);
+}
+
+test('the runtime’s state is in memory: for kept pods too, and gone with them', async () => {
+  await using cluster = await Cluster.start('state');
+  const [mounted, ...more] = await stateMounts(cluster);
+  assert.match(mounted!, /^deckhand-state tmpfs rw,nosuid,nodev,.*size=65536k,mode=711/);
+  assert.deepEqual(more, []);
+  await cluster.down(['--keep-pods']);
+  assert.deepEqual(await stateMounts(cluster), [], 'no pods, nothing is kept');
+  await cluster.up();
+  await importImage(cluster);
+  const before = await runPod(cluster, 'kept');
+  await cluster.down(['--keep-pods']);
+  assert.deepEqual(await stateMounts(cluster), [mounted]);
+  await cluster.up();
+  assert.deepEqual(await stateMounts(cluster), [mounted], 'the same, not another one above it');
+  assert.equal(await containerOf(cluster, 'kept'), before);
+  assert.equal(await cluster.kubectl(['exec', 'kept', '--', 'echo', 'here']), 'here\n');
+  await cluster.down();
+  await assertNothingLeft(cluster);
+});
+
 describe('kill -9', () => {
   test('the launcher starts a killed supervisor again, which adopts the pods', async () => {
     await using cluster = await Cluster.start('killed');

@@ -4,8 +4,10 @@ export {
   isMountPoint,
   isOverlay,
   mountOverlay,
+  mountSource,
   mountsUnder,
   mountTmpfs,
   type OverlayOptions,
+  type TmpfsOptions,
   unmount,
 } from './mounts.ts';

@@ -1,16 +1,38 @@
-import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, statfsSync, symlinkSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statfsSync,
+  symlinkSync,
+} from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { calls } from '../system-calls/index.ts';
 
 /** Flags of mount(2) and umount2(2). */
-const flags = { readOnly: 1, remount: 32, bind: 4096, detach: 2, noFollow: 8 };
+const flags = { readOnly: 1, noSuid: 2, noDevices: 4, remount: 32, bind: 4096, detach: 2, noFollow: 8 };
 
-/** Mounts a tmpfs on a directory. Without a size it may take half of the memory, the kernel's default. */
-export function mountTmpfs(target: string, options: { sizeBytes?: number; mode?: number } = {}): void {
+/** How a tmpfs is mounted. */
+export interface TmpfsOptions {
+  /** Without it the file system may take half of the memory, the kernel's default. */
+  sizeBytes?: number;
+  mode?: number;
+  /** The name that tables of mounts show for its source. Default `tmpfs`. */
+  source?: string;
+  /** No set-user-id programs and no device files. */
+  plainFiles?: boolean;
+}
+
+/** Mounts a tmpfs on a directory. */
+export function mountTmpfs(target: string, options: TmpfsOptions = {}): void {
   const size = options.sizeBytes ? `size=${options.sizeBytes}` : '';
   const mode = options.mode === undefined ? '' : `mode=${options.mode.toString(8)}`;
-  calls.mount('tmpfs', target, 'tmpfs', 0, [size, mode].filter(Boolean).join(','));
+  const flag = options.plainFiles ? flags.noSuid | flags.noDevices : 0;
+  calls.mount(options.source ?? 'tmpfs', target, 'tmpfs', flag, [size, mode].filter(Boolean).join(','));
 }
 
 /** Shows a file or directory (a path, also `/proc/self/fd/N`) at another place. */
@@ -88,6 +110,20 @@ export async function mountsUnder(directory: string): Promise<string[]> {
 /** Whether something is mounted exactly there. */
 export function isMountPoint(path: string): boolean {
   return mountPoints(readFileSync('/proc/self/mountinfo', 'utf8')).includes(path);
+}
+
+/** The source of what is mounted on a directory (the topmost, if several are); undefined when nothing is, or no directory is there. */
+export function mountSource(path: string): string | undefined {
+  let real: string;
+  try {
+    real = realpathSync(path);
+  } catch {
+    return undefined;
+  }
+  const lines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+  const line = lines.findLast((one) => unescapePath(one.split(' ')[4] ?? '') === real);
+  // After the optional fields and a dash: type, source, options.
+  return line === undefined ? undefined : unescapePath(line.split(' - ')[1]?.split(' ')[1] ?? '');
 }
 
 const overlayMagic = 0x794c7630;

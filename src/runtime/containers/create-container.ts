@@ -136,7 +136,7 @@ async function writeBundle(inputs: {
     ground: groundOf(context),
     config,
     sandbox,
-    sandboxMounts: sandboxMounts(context.paths.sandbox(sandbox.id), sandbox),
+    sandboxMounts: sandboxMounts(context, sandbox),
     rootfs,
     image: imageConfig,
     imageMounts: inputs.imageMounts,

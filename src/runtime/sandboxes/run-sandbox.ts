@@ -56,7 +56,6 @@ async function createSandbox(context: RuntimeContext, config: PodSandboxConfig, 
   undo.add('the sandbox', () => undoCreation(context, record));
   await stage('write the record', () => context.store.sandboxes.put(record));
   await faultPoint('run-sandbox:recorded');
-  const directory = context.paths.sandbox(record.id);
   makeSandboxCgroup(context, record);
   await faultPoint('run-sandbox:cgroup');
   await makeNamespaces(context, record);
@@ -65,7 +64,7 @@ async function createSandbox(context: RuntimeContext, config: PodSandboxConfig, 
   // It may fail while nobody waits for it yet.
   network.catch(() => {});
   try {
-    await stage('write the sandbox files', () => writeSandboxFiles(directory, record));
+    await stage('write the sandbox files', () => writeSandboxFiles(context, record));
     await faultPoint('run-sandbox:files');
     await holdPidNamespace(context, record);
     await faultPoint('run-sandbox:holder');
@@ -73,7 +72,7 @@ async function createSandbox(context: RuntimeContext, config: PodSandboxConfig, 
     await network.catch(() => {});
   }
   await network;
-  await addOwnHosts(directory, record);
+  await addOwnHosts(context, record);
   await faultPoint('run-sandbox:network');
   record.phase = 'ready';
   await stage('write the record', () => context.store.sandboxes.put(record));

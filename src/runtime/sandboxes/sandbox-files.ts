@@ -5,26 +5,35 @@ import type { DNSConfig } from '../../api/cri/index.ts';
 import { toHostId } from '../../host/namespaces/index.ts';
 import { calls } from '../../host/system-calls/index.ts';
 import type { SandboxMounts } from '../containers/spec/mounts.ts';
+import type { RuntimeContext } from '../context.ts';
 import { unlessMissing } from '../errors.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
+import { sandboxRecordDirectory } from '../store/store.ts';
 import { hostResolvConf } from './host-resolv-conf.ts';
 
 const shmBytes = 64 * 1024 * 1024;
 
-/** Where the files are that a sandbox's containers see. */
-export function sandboxMounts(directory: string, record: SandboxRecord): SandboxMounts {
+/** What tells where a sandbox's files are. */
+type Places = Pick<RuntimeContext, 'paths' | 'settings'>;
+
+/**
+ * Where the files are that a sandbox's containers see. Those that containers may write to are with the record: one that
+ * fills its files must not take the room of the state directory, which may be small, from all others.
+ */
+export function sandboxMounts({ paths, settings }: Places, record: SandboxRecord): SandboxMounts {
+  const directory = sandboxRecordDirectory(settings.root, record.id);
   return {
     resolvConf: join(directory, 'resolv.conf'),
     hostname: join(directory, 'hostname'),
     hosts: join(directory, 'hosts'),
     // With the host's IPC namespace comes the host's shared memory.
-    shm: record.namespaces.ipc ? join(directory, 'shm') : '/dev/shm',
+    shm: record.namespaces.ipc ? join(paths.sandbox(record.id), 'shm') : '/dev/shm',
   };
 }
 
 /** Writes them, and mounts the sandbox's shared memory. */
-export async function writeSandboxFiles(directory: string, record: SandboxRecord): Promise<void> {
-  const files = sandboxMounts(directory, record);
+export async function writeSandboxFiles(places: Places, record: SandboxRecord): Promise<void> {
+  const files = sandboxMounts(places, record);
   const { dnsConfig } = record.config;
   const [resolvConf] = await Promise.all([
     dnsConfig && hasDns(dnsConfig) ? renderResolvConf(dnsConfig) : hostResolvConf(),
@@ -53,13 +62,13 @@ async function hostsFile(record: SandboxRecord): Promise<string> {
 }
 
 /** Tells the addresses that the sandbox got under its name. */
-export async function addOwnHosts(directory: string, record: SandboxRecord): Promise<void> {
+export async function addOwnHosts(places: Places, record: SandboxRecord): Promise<void> {
   const { hostname } = record.config;
   const lines = (record.network?.ips ?? []).map((ip) => `${ip}\t${hostname}\n`);
-  if (hostname && lines.length > 0) await appendFile(join(directory, 'hosts'), lines.join(''));
+  if (hostname && lines.length > 0) await appendFile(sandboxMounts(places, record).hosts, lines.join(''));
 }
 
-/** Takes the mount away; the files go with their directory. */
+/** Takes the shared memory away; the files go with the record. */
 export function unmountSandboxFiles(directory: string): void {
   const mntDetach = 2;
   try {

@@ -17,7 +17,7 @@ export async function writeInNewDirectory(path: string, content: string): Promis
   await writeAtomically(path, content);
 }
 
-/** Reads `<directory>/<id>/<name>` of every id; what is incomplete or unreadable is told and left out. */
+/** Reads `<directory>/<id>/<name>` of every id; what is unreadable is told and left out, and where there is none the directory goes. */
 export async function readRecords<T>(
   directory: string,
   name: string,
@@ -28,7 +28,10 @@ export async function readRecords<T>(
   const records = await Promise.all(
     ids.map(async (id) => {
       try {
-        return [parse(await readFile(join(directory, id, name), 'utf8'))];
+        const text = await unlessMissing(readFile(join(directory, id, name), 'utf8'));
+        if (text !== undefined) return [parse(text)];
+        await removeTree(join(directory, id));
+        return [];
       } catch (cause) {
         onBroken(id, cause);
         return [];

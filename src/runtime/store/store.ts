@@ -108,18 +108,28 @@ export interface Store {
   containers: RecordStore<ContainerRecord>;
 }
 
-/** Opens the records below a directory; broken ones are told and removed by whoever cleans up what they named. */
+const sandboxDirectory = (root: string): string => join(root, 'sandboxes');
+
+/** Where a sandbox's record is, and with it the files that its containers see. */
+export function sandboxRecordDirectory(root: string, id: string): string {
+  return join(sandboxDirectory(root), id);
+}
+
+/**
+ * Opens the records below a directory. Broken ones are told and stay; a directory without one is of a creation or a
+ * removal that was cut off, and goes.
+ */
 export async function openStore(root: string, log: Logger): Promise<Store> {
-  const [sandboxDirectory, containerDirectory] = [join(root, 'sandboxes'), join(root, 'containers')];
-  await Promise.all([sandboxDirectory, containerDirectory].map((path) => mkdir(path, { recursive: true })));
+  const [sandboxPath, containerPath] = [sandboxDirectory(root), join(root, 'containers')];
+  await Promise.all([sandboxPath, containerPath].map((path) => mkdir(path, { recursive: true })));
   const store: Store = {
-    sandboxes: new RecordStore('sandbox', sandboxDirectory, encodeSandbox),
-    containers: new RecordStore('container', containerDirectory, encodeContainer),
+    sandboxes: new RecordStore('sandbox', sandboxPath, encodeSandbox),
+    containers: new RecordStore('container', containerPath, encodeContainer),
   };
   const onBroken = (id: string, error: unknown): void => log.warn('record cannot be read', { id, error });
   const [sandboxes, containers] = await Promise.all([
-    readRecords(sandboxDirectory, 'sandbox.json', decodeSandbox, onBroken),
-    readRecords(containerDirectory, 'container.json', decodeContainer, onBroken),
+    readRecords(sandboxPath, 'sandbox.json', decodeSandbox, onBroken),
+    readRecords(containerPath, 'container.json', decodeContainer, onBroken),
   ]);
   for (const record of sandboxes) store.sandboxes.adopt(record);
   for (const record of containers) store.containers.adopt(record);
