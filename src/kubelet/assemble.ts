@@ -4,6 +4,7 @@ import { Backoff, type Clock } from '../async/index.ts';
 import { type ApiClient, createEventRecorder, type EventRecorder } from '../client/index.ts';
 import type { Logger } from '../log/index.ts';
 import { makeAdmission } from './admission/make-admission.ts';
+import { durationMs } from './config/duration.ts';
 import type { KubeletSettings } from './config/settings.ts';
 import { ImagePuller } from './images/image-puller.ts';
 import type { KubeletMetrics } from './metrics/kubelet-metrics.ts';
@@ -134,9 +135,14 @@ function makeNode(
   });
 }
 
-function makeVolumes({ settings, api, log, clock }: Ground, node: NodeReporter, events: PodEvents): PodVolumes {
+function makeVolumes(
+  { settings, api, metrics, log, clock }: Ground,
+  node: NodeReporter,
+  events: PodEvents,
+): PodVolumes {
   return createPodVolumes({
     ...{ root: settings.rootDirectory, client: api, node: () => node.node(), log, clock },
+    ...{ metrics, statisticsPeriodMs: durationMs(settings.configuration.volumeStatsAggPeriod) },
     onInUse: () => node.changed(),
     warn: (pod, reason, message) => events.warning(pod, reason, message),
   });

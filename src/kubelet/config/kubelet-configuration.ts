@@ -59,6 +59,7 @@ export interface KubeletConfiguration {
   containerLogMaxSize: string;
   containerLogMaxFiles: number;
   containerLogMonitorInterval: string;
+  volumeStatsAggPeriod: string;
   configMapAndSecretChangeDetectionStrategy: string;
   systemReserved?: Record<string, string>;
   kubeReserved?: Record<string, string>;

@@ -135,6 +135,16 @@ const disks = {
   ),
 } satisfies Record<string, Definition>;
 
+/** Work on volumes. */
+const volumes = {
+  storage_operation_duration_seconds: histogram(
+    'Time of operations on volumes',
+    [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600],
+    ...['volume_plugin', 'operation_name', 'status', 'migrated'],
+  ),
+  volume_operation_total_errors: counter('Operations on volumes that failed', 'plugin_name', 'operation_name'),
+} satisfies Record<string, Definition>;
+
 /** The process. */
 const self = {
   process_cpu_seconds_total: counter('Processor time of this process'),
@@ -164,7 +174,7 @@ const probes = {
 } satisfies Record<string, Definition>;
 
 /** Every metric by name. */
-export const definitions = { ...pods, ...runtime, ...talk, ...disks, ...self, ...probes } satisfies Record<
+export const definitions = { ...pods, ...runtime, ...talk, ...disks, ...volumes, ...self, ...probes } satisfies Record<
   string,
   Definition
 >;

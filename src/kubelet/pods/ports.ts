@@ -33,8 +33,39 @@ export interface PodVolumes {
    * kubelet are still being looked for: the status then keeps what it says.
    */
   inUse(): string[] | undefined;
+  /** How full the mounted volumes are, as last measured in the background (volumeStatsAggPeriod). Costs nothing. */
+  statistics(): VolumeStatistics[];
   /** Ends watches and timers. */
   stop?(): Promise<void> | void;
+}
+
+/** How full a volume is; bytes and counts. What is not known is left out. */
+export interface VolumeUsage {
+  capacityBytes?: number;
+  availableBytes?: number;
+  usedBytes?: number;
+  inodes?: number;
+  inodesFree?: number;
+  inodesUsed?: number;
+  /** Set when the volume's driver says that something is wrong (true) or that all is well (false). */
+  abnormal?: boolean;
+}
+
+/** How full a volume of a pod is. */
+export interface VolumeStatistics {
+  podUid: string;
+  namespace: string;
+  /** The pod's name. */
+  pod: string;
+  /** The volume's name in the pod. */
+  volume: string;
+  /** Name of the PersistentVolumeClaim behind it. */
+  claim?: string;
+  /** Whether its content lies on the node's own disk and counts as the pod's ephemeral-storage. */
+  onNodeDisk: boolean;
+  /** When it was measured, milliseconds since 1970. */
+  atMs: number;
+  usage: VolumeUsage;
 }
 
 /** Keeps the cgroups of pods. Implemented by kubelet/resources. */

@@ -15,6 +15,9 @@
  * time for a volume of a pod, and one at a time for a device.
  */
 import type { PersistentVolume, PersistentVolumeClaim, Pod, Volume } from '../../api/index.ts';
+import type { VolumeUsage } from '../pods/ports.ts';
+
+export type { VolumeUsage };
 
 /** A pod's volume with what stands behind it. */
 export interface ResolvedVolume {
@@ -72,18 +75,6 @@ export interface Attachment {
   devicePath?: string;
   /** What the attacher says about it. */
   metadata?: Readonly<Record<string, string>>;
-}
-
-/** How full a volume is; bytes and counts. What is not known is left out. */
-export interface VolumeUsage {
-  capacityBytes?: number;
-  availableBytes?: number;
-  usedBytes?: number;
-  inodes?: number;
-  inodesFree?: number;
-  inodesUsed?: number;
-  /** Set when the volume's driver says that something is wrong (true) or that all is well (false). */
-  abnormal?: boolean;
 }
 
 /** A kind of volumes. */

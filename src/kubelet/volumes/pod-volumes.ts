@@ -2,6 +2,7 @@ import type { Node, Pod } from '../../api/index.ts';
 import type { Clock } from '../../async/index.ts';
 import type { ApiClient } from '../../client/index.ts';
 import type { Logger } from '../../log/index.ts';
+import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import { ObjectCache } from './object-cache.ts';
 import { Operations } from './operations.ts';
 import type { VolumePlugin } from './plugin.ts';
@@ -10,6 +11,7 @@ import { hostPathPlugin } from './plugins/host-path.ts';
 import { payloadPlugins } from './plugins/payload.ts';
 import { ServiceAccountTokens } from './service-account-tokens.ts';
 import { VolumeManager } from './volume-manager.ts';
+import { VolumeMeter } from './volume-meter.ts';
 
 /** What volumes need. */
 export interface PodVolumesOptions {
@@ -24,6 +26,9 @@ export interface PodVolumesOptions {
   onInUse?: () => void;
   /** Writes a warning as an event of a pod. */
   warn: (pod: Pod, reason: string, message: string) => void;
+  metrics?: KubeletMetrics;
+  /** Time between measurements of a volume, milliseconds; negative: they are not measured. */
+  statisticsPeriodMs: number;
   log: Logger;
   clock: Clock;
 }
@@ -51,7 +56,8 @@ export function createPodVolumes(options: PodVolumesOptions): VolumeManager {
     ...{ root, client, node, warn, log, clock },
     plugins: [...payload, emptyDirPlugin(), hostPathPlugin(), ...(options.plugins ?? [])],
     onInUse: options.onInUse ?? (() => {}),
-    operations: new Operations(clock),
+    operations: new Operations(clock, options.metrics),
+    meter: new VolumeMeter(clock, options.statisticsPeriodMs),
   });
   return manager;
 }

@@ -9,6 +9,7 @@ import { createLogger } from '../../log/index.ts';
 import { Operations } from './operations.ts';
 import type { VolumeOnDisk, VolumePlugin } from './plugin.ts';
 import { VolumeManager } from './volume-manager.ts';
+import { VolumeMeter } from './volume-meter.ts';
 
 let root: string;
 beforeEach(async () => {
@@ -78,6 +79,7 @@ function makeManager(plugins: VolumePlugin[], events: string[] = []): VolumeMana
     ...{ root, client: undefined, plugins, node: () => undefined, onInUse: () => {} },
     warn: (_pod, reason, message) => events.push(`${reason}: ${message}`),
     operations: new Operations(systemClock),
+    meter: new VolumeMeter(systemClock, 60_000),
     log: createLogger('test', () => {}),
     clock: systemClock,
   });

@@ -2,7 +2,7 @@ import type { Node, Pod, Volume } from '../../api/index.ts';
 import { type Clock, KeyedQueue, SerialRunner, unlessAborted } from '../../async/index.ts';
 import type { ApiClient } from '../../client/index.ts';
 import type { Logger } from '../../log/index.ts';
-import type { PodVolumes } from '../pods/ports.ts';
+import type { PodVolumes, VolumeStatistics } from '../pods/ports.ts';
 import { AttachedVolumes } from './attached-volumes.ts';
 import { Attempts } from './attempts.ts';
 import { DeviceMounts } from './device-mounts.ts';
@@ -14,6 +14,7 @@ import { resolveVolume } from './resolve.ts';
 import { bindSubPath } from './sub-path.ts';
 import { usedVolumes } from './used-volumes.ts';
 import { VolumeError } from './volume-error.ts';
+import type { VolumeMeter } from './volume-meter.ts';
 
 /** What the manager works with. */
 export interface VolumeManagerOptions {
@@ -28,6 +29,7 @@ export interface VolumeManagerOptions {
   /** Writes an event of a pod. */
   warn: (pod: Pod, reason: string, message: string) => void;
   operations: Operations;
+  meter: VolumeMeter;
   log: Logger;
   clock: Clock;
 }
@@ -102,6 +104,7 @@ export class VolumeManager implements PodVolumes {
     const { root, plugins, operations } = this.#options;
     this.#entries.delete(podUid);
     this.#attempts.forgetOwner(podUid);
+    this.#options.meter.forget(podUid);
     for (const { forget } of plugins) forget?.(podUid);
     await Promise.all([this.#devices.rebuild(), this.#attached.rebuild()]);
     await removePodDirectories(root, podUid, ['volume-subpaths']);
@@ -145,11 +148,16 @@ export class VolumeManager implements PodVolumes {
     await this.#devices.collect();
   }
 
+  statistics(): VolumeStatistics[] {
+    return this.#options.meter.statistics();
+  }
+
   inUse(): string[] | undefined {
     return this.#attached.names();
   }
 
   async stop(): Promise<void> {
+    this.#options.meter.stop();
     await this.#refresh.stop();
     for (const plugin of this.#options.plugins) await plugin.stop?.();
   }
@@ -216,6 +224,7 @@ export class VolumeManager implements PodVolumes {
     const hostPath = await during(block ? 'MapVolume.MapPodDevice' : 'MountVolume.SetUp', volume, () =>
       operations.measure(plugin.name, block ? 'map_volume' : 'volume_mount', () => plugin.setUp(request)),
     );
+    this.#options.meter.follow(plugin, request);
     return { plugin, request, hostPath };
   }
 
