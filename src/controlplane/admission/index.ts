@@ -9,6 +9,7 @@ import {
   runtimeClass,
   taintNodesByCondition,
 } from './pod-defaults.ts';
+import { podResize } from './pod-resize.ts';
 import { podSecurity } from './pod-security.ts';
 import { resourceQuota } from './resource-quota.ts';
 import { serviceAccount } from './service-account.ts';
@@ -28,6 +29,7 @@ export function createAdmission(): AdmissionPlugin[] {
     defaultTolerationSeconds,
     runtimeClass,
     defaultStorageClass,
+    podResize,
     resourceQuota(),
   ];
 }
