@@ -5,6 +5,7 @@ export {
   isRunning,
   killTree,
   mayLowerOomScore,
+  mayRun,
   ownOomScoreAdj,
   type ProcessIdentity,
   processesNaming,
