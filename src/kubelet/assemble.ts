@@ -6,7 +6,7 @@ import type { Logger } from '../log/index.ts';
 import { makeAdmission } from './admission/make-admission.ts';
 import { durationMs } from './config/duration.ts';
 import type { KubeletSettings } from './config/settings.ts';
-import { ImagePuller } from './images/image-puller.ts';
+import { makeImages } from './images/make-images.ts';
 import type { KubeletMetrics } from './metrics/kubelet-metrics.ts';
 import { measureCgroups } from './metrics/measure-calls.ts';
 import { PodMeasures } from './metrics/pod-measures.ts';
@@ -42,6 +42,12 @@ export interface Ground {
   clock: Clock;
 }
 
+/** What works beside the pods: started before they come, stopped after they were let go. */
+export interface Companion {
+  start(): Promise<void> | void;
+  stop(): Promise<void> | void;
+}
+
 /** The parts of a kubelet that startKubelet starts and stops. */
 export type Parts = ReturnType<typeof assemble>;
 
@@ -61,17 +67,15 @@ export function assemble(ground: Ground) {
   const cgroups = measureCgroups(makeCgroups(ground, capacity, node), metrics, clock);
   const objects = createObjectReader(api, { clock, log, signal });
   const probes: ProbeManager = new ProbeManager({
-    client,
-    cache: () => cache,
-    events,
-    clock,
-    hostIps: () => node.hostIps(),
+    ...{ client, cache: () => cache, events, clock, hostIps: () => node.hostIps() },
     onChange: (uid) => manager.runtimeChanged(uid),
   });
   const measures: PodMeasures = new PodMeasures({ metrics, clock, records: () => manager.records() });
   const { timelines } = measures;
   const status = new StatusWriter({ client: api, clock, log, onWritten: (...told) => measures.written(...told) });
-  const images = makeImages(ground, events, objects.secret, () => node.changed());
+  const later = { manager: () => manager, sources: () => sources };
+  const imageParts = makeImages(ground, { events, recorder, cache, objects, node, ...later });
+  const images = imageParts.puller;
   const options: PodManagerOptions = {
     kit: {
       ...{ settings, client, cache, volumes, cgroups, node, images, objects, probes, events, timelines, metrics },
@@ -96,18 +100,17 @@ export function assemble(ground: Ground) {
   };
   const manager: PodManager = new PodManager(options);
   const directory: KubeletPodDirectory = new KubeletPodDirectory({
-    settings,
-    cache,
-    records: () => manager.records(),
-    timelines: () => timelines.list(),
-    probeCounts: () => probes.counts(),
+    ...{ settings, cache, records: () => manager.records() },
+    ...{ timelines: () => timelines.list(), probeCounts: () => probes.counts() },
   });
   const nodeUid = () => node.node()?.metadata.uid;
   const sources: PodSources = new PodSources({ settings, client: api, manager, status, nodeUid, clock, log });
   const housekeeping = (): void => cleanUp({ sources, manager, cache, volumes, cgroups, log });
   const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, metrics, onRelist: housekeeping });
   const plugins = makePlugins(ground, {});
-  return { plugins, watch, sources, node, manager, probes, status, volumes, directory, cache, housekeeping };
+  const companions: Companion[] = [imageParts];
+  const parts = { plugins, watch, sources, node, manager, probes, status, volumes, directory, cache, housekeeping };
+  return { ...parts, companions };
 }
 
 function makeNode(
@@ -163,27 +166,6 @@ function makeCgroups({ settings, runtime, log, clock }: Ground, capacity: Machin
     },
     log,
     clock,
-  });
-}
-
-function makeImages(
-  { settings, client, clock }: Ground,
-  events: PodEvents,
-  secret: ReturnType<typeof createObjectReader>['secret'],
-  onPulled: () => void,
-): ImagePuller {
-  const { serializeImagePulls, maxParallelImagePulls, registryPullQPS, registryBurst } = settings.configuration;
-  const maximumParallel = serializeImagePulls ? 1 : maxParallelImagePulls;
-  return new ImagePuller({
-    client,
-    clock,
-    events,
-    ...(maximumParallel ? { maximumParallel } : {}),
-    pullsPerSecond: registryPullQPS,
-    burst: registryBurst,
-    rootDirectory: settings.rootDirectory,
-    secret,
-    onPulled,
   });
 }
 

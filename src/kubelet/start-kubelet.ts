@@ -91,6 +91,7 @@ class Kubelet implements KubeletComponent {
     await parts.watch.start();
     signal.throwIfAborted();
     await parts.plugins.start();
+    for (const companion of parts.companions) await companion.start();
     await parts.sources.start(signal);
     parts.housekeeping();
     void rotateLogs(
@@ -140,6 +141,7 @@ class Kubelet implements KubeletComponent {
       parts.probes.stop();
       parts.watch.stop();
       await parts.plugins.stop();
+      for (const companion of parts.companions) await companion.stop();
       await parts.manager.stop();
       parts.status.stop();
       await parts.node.stop();

@@ -9,7 +9,6 @@ import {
   runtimeClass,
   taintNodesByCondition,
 } from './pod-defaults.ts';
-import { podResize } from './pod-resize.ts';
 import { podSecurity } from './pod-security.ts';
 import { resourceQuota } from './resource-quota.ts';
 import { serviceAccount } from './service-account.ts';
@@ -29,7 +28,6 @@ export function createAdmission(): AdmissionPlugin[] {
     defaultTolerationSeconds,
     runtimeClass,
     defaultStorageClass,
-    podResize,
     resourceQuota(),
   ];
 }

@@ -5,7 +5,6 @@ export {
   isRunning,
   killTree,
   mayLowerOomScore,
-  mayRun,
   ownOomScoreAdj,
   type ProcessIdentity,
   processesNaming,

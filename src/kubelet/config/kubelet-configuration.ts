@@ -1,6 +1,8 @@
 import { parseDocument } from 'yaml';
 import { parseQuantity, type Taint } from '../../api/index.ts';
 import { ConfigurationError } from '../errors.ts';
+import type { VerificationPolicy } from '../images/verification-policy.ts';
+import { checkImageFields } from './check-images.ts';
 import { type ConfigurationField, configurationFields } from './configuration-fields.ts';
 import { parseDuration } from './duration.ts';
 
@@ -25,6 +27,8 @@ export interface KubeletConfiguration {
   };
   authorization: { mode: string; webhook: { cacheAuthorizedTTL: string; cacheUnauthorizedTTL: string } };
   registryPullQPS: number;
+  imagePullCredentialsVerificationPolicy: VerificationPolicy;
+  preloadedImagesVerificationAllowlist?: string[];
   registryBurst: number;
   eventRecordQPS: number;
   eventBurst: number;
@@ -182,6 +186,7 @@ function checkRelations(configuration: KubeletConfiguration): void {
     const port = configuration[field];
     if (port < 0 || port > 65_535) fail(field, `${port} is not between 0 and 65535`);
   }
+  checkImageFields(configuration, fail);
   if (configuration.maxPods < 0) fail('maxPods', `${configuration.maxPods} is negative`);
   if (!['cgroupfs', 'systemd'].includes(configuration.cgroupDriver))
     fail('cgroupDriver', `must be cgroupfs or systemd, not ${configuration.cgroupDriver}`);

@@ -18,6 +18,8 @@ export interface KubeletConfig {
   containerLogsDirectory?: string;
   /** PEM of the server's certificate and key; overrides the files that the configuration names. */
   serving?: { cert: string; key: string };
+  /** Programs that give logins for images: their configuration (a file or a directory), and where they are. */
+  imageCredentialProviders?: { config: string; binDirectory: string };
   /** KubeletConfiguration fields, checked strictly; defaults as upstream's. */
   configuration?: Record<string, unknown>;
 }
@@ -36,6 +38,7 @@ export interface KubeletSettings {
   syncFrequencyMs: number;
   runtimeRequestTimeoutMs: number;
   cpuQuotaPeriodUs: number;
+  imageCredentialProviders?: { config: string; binDirectory: string } | undefined;
   configuration: KubeletConfiguration;
 }
 
@@ -57,6 +60,7 @@ export function resolveSettings(config: KubeletConfig): KubeletSettings {
     syncFrequencyMs: durationMs(configuration.syncFrequency),
     runtimeRequestTimeoutMs: durationMs(configuration.runtimeRequestTimeout),
     cpuQuotaPeriodUs: durationMs(configuration.cpuCFSQuotaPeriod) * 1000,
+    imageCredentialProviders: config.imageCredentialProviders,
     configuration,
   };
 }

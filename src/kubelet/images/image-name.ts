@@ -55,6 +55,14 @@ export function withDefaultTag(text: string): string {
   return digest || text.endsWith(`:${tag}`) ? text : `${text}:latest`;
 }
 
+/** The name as the user wrote it, without tag and digest: what a login is for. */
+export function withoutVersion(text: string): string {
+  const { tag, digest } = parseImageName(text);
+  let name = text;
+  if (digest) name = name.slice(0, -digest.length - 1);
+  return tag && name.endsWith(`:${tag}`) ? name.slice(0, -tag.length - 1) : name;
+}
+
 /** When to pull if the container does not say: always for `latest`, otherwise only when the image is absent. */
 export function defaultPullPolicy(image: string): 'Always' | 'IfNotPresent' {
   const { tag, digest } = parseImageName(image);

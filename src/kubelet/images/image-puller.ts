@@ -1,15 +1,16 @@
-import { join } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Image, PodSandboxConfigSchema } from '../../api/cri/index.ts';
-import type { Pod, Secret } from '../../api/index.ts';
+import type { Pod } from '../../api/index.ts';
 import { Backoff, type Clock } from '../../async/index.ts';
 import { describeError, PodError } from '../errors.ts';
-import type { PodEvents } from '../pods/pod-events.ts';
+import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
 import type { ImageUser } from '../pods/security-context.ts';
-import { defaultPullPolicy, parseImageName, withDefaultTag } from './image-name.ts';
+import { type ImageCredentialsOptions, imageCredentials } from './image-credentials.ts';
+import { defaultPullPolicy, withDefaultTag } from './image-name.ts';
+import type { PullAuthorization } from './pull-authorization.ts';
 import { PullQueue } from './pull-queue.ts';
-import { matchingCredentials, nodeEntries, secretEntries } from './pull-secrets.ts';
+import type { PullCredential } from './pull-secrets.ts';
 
 /** An image that is on the node. */
 export interface PresentImage {
@@ -19,21 +20,19 @@ export interface PresentImage {
 }
 
 /** How images are pulled. */
-export interface ImagePullerOptions {
+export interface ImagePullerOptions extends ImageCredentialsOptions {
   client: RuntimeClient;
   clock: Clock;
-  events: PodEvents;
+  metrics: KubeletMetrics;
+  /** Decides which pods may use what is there, and notes what is pulled. */
+  authorization: PullAuthorization;
   /** Pulls at once; undefined for any number. Default 1. */
   maximumParallel?: number;
   /** Pulls a second and in a burst; 0 for no limit. */
   pullsPerSecond: number;
   burst: number;
-  /** Directory with a `config.json` of the node's own logins. */
-  rootDirectory: string;
   /** Told after each pull: the node has one image more. */
   onPulled?: () => void;
-  /** Reads a pull secret; undefined when there is none. */
-  secret(namespace: string, name: string): Promise<Secret | undefined>;
 }
 
 /** What a container asks of an image. */
@@ -41,6 +40,22 @@ export interface WantedImage {
   name: string;
   image?: string;
   imagePullPolicy?: string;
+}
+
+/** How an image is looked for. */
+export interface EnsureOptions {
+  sandboxConfig?: MessageInitShape<typeof PodSandboxConfigSchema>;
+  /** Ends a wait or a pull: the pod goes. */
+  signal?: AbortSignal;
+}
+
+interface Pull extends EnsureOptions {
+  pod: Pod;
+  container: WantedImage;
+  /** As the pod has it, and with a tag. */
+  written: string;
+  image: string;
+  credentials(): Promise<PullCredential[]>;
 }
 
 /** Longest time for a pull, milliseconds: the runtime notices stalls by itself. */
@@ -60,43 +75,45 @@ export class ImagePuller {
   }
 
   /**
-   * Makes sure that a container's image is there.
+   * Makes sure that a container's image is there, and that the pod may use it.
    * @throws PodError with the waiting reason that the container's status shows
    */
-  async ensure(
-    pod: Pod,
-    container: WantedImage,
-    options: { sandboxConfig?: MessageInitShape<typeof PodSandboxConfigSchema>; signal?: AbortSignal } = {},
-  ): Promise<PresentImage> {
-    const { events } = this.#options;
+  async ensure(pod: Pod, container: WantedImage, options: EnsureOptions = {}): Promise<PresentImage> {
     const written = container.image ?? '';
     const image = this.#checkedName(pod, container, written);
     const policy = container.imagePullPolicy || defaultPullPolicy(written);
+    const credentials = once(() => imageCredentials(this.#options, pod, written));
     const present = policy === 'Always' ? undefined : await this.#find(pod, container, image);
-    if (present) {
-      const message = `Container image "${written}" already present on machine`;
-      events.normal(pod, 'Pulled', message, container.name);
+    const usable = present && !(await this.#options.authorization.mustPull(written, present.ref, credentials));
+    this.#options.metrics.count('kubelet_image_manager_ensure_image_requests_total', {
+      present_locally: policy === 'Always' ? 'unknown' : String(present !== undefined),
+      pull_policy: policy.toLowerCase(),
+      pull_required: String(!usable),
+    });
+    if (usable) {
+      const message = `Container image "${written}" already present on machine and can be accessed by the pod`;
+      this.#options.events.normal(pod, 'Pulled', message, container.name);
       return present;
     }
     if (policy === 'Never') {
       const message = `Container image "${written}" is not present with pull policy of Never`;
-      events.warning(pod, 'ErrImageNeverPull', message, container.name);
+      this.#options.events.warning(pod, 'ErrImageNeverPull', message, container.name);
       throw new PodError('ErrImageNeverPull', message);
     }
     const key = backoffKey(pod, written);
     this.#checkBackoff(pod, container, written, key);
+    let found: PresentImage;
     try {
-      await this.#queue.run(() => this.#pull(pod, container, written, image, options), options.signal);
+      const pull = { pod, container, written, image, credentials, ...options };
+      found = (await this.#options.authorization.pulling(written, () => this.#pull(pull))).present;
     } catch (error) {
       options.signal?.throwIfAborted();
+      if (error instanceof PodError) throw error;
       throw this.#noteFailure(pod, container, written, key, error);
     }
     this.#failures.delete(key);
     this.#backoff.reset(key);
     this.#options.onPulled?.();
-    const found = await this.#find(pod, container, image);
-    if (!found)
-      throw new PodError('ImageInspectError', `Failed to inspect image "${written}": not found after the pull`);
     return found;
   }
 
@@ -166,64 +183,71 @@ export class ImagePuller {
     }
   }
 
-  async #pull(
-    pod: Pod,
-    container: WantedImage,
-    written: string,
-    image: string,
-    options: {
-      sandboxConfig?: MessageInitShape<typeof PodSandboxConfigSchema>;
-      signal?: AbortSignal;
-      queuedAt?: number;
-    },
-  ): Promise<void> {
-    const { client, clock, events } = this.#options;
-    const startedAt = clock.monotonic();
+  async #pull(pull: Pull): Promise<{ present: PresentImage; ref: string; used: PullCredential | undefined }> {
+    const { clock, events } = this.#options;
+    const { pod, container, written, signal } = pull;
+    const askedAt = clock.monotonic();
     events.normal(pod, 'Pulling', `Pulling image "${written}"`, container.name);
-    const credentials = await this.#credentials(pod, written);
+    const { used, tookMs } = await this.#queue.run(() => this.#transfer(pull), signal);
+    const { image: found } = await this.#options.client.images.imageStatus(
+      { image: { image: pull.image } },
+      { timeoutMs: 120_000 },
+    );
+    if (!found?.id)
+      throw new PodError('ImageInspectError', `Failed to inspect image "${written}": not found after the pull`);
+    const took = `${formatSeconds(tookMs)} (${formatSeconds(clock.monotonic() - askedAt)} including waiting)`;
+    const message = `Successfully pulled image "${written}" in ${took}. Image size: ${found.size} bytes.`;
+    events.normal(pod, 'Pulled', message, container.name);
+    const waited = (clock.monotonic() - askedAt) / 1000;
+    const size = { image_size_in_bytes: sizeBucket(Number(found.size)) };
+    this.#options.metrics.observe('kubelet_image_pull_duration_seconds', waited, size);
+    return { present: { ref: found.id, user: imageUser(found) }, ref: found.id, used };
+  }
+
+  /** Has the runtime pull, with one login after another until one is good. */
+  async #transfer(pull: Pull): Promise<{ used: PullCredential | undefined; tookMs: number }> {
+    const { client, clock } = this.#options;
+    const { pod, image, written, sandboxConfig, signal } = pull;
+    const startedAt = clock.monotonic();
+    const logins = await pull.credentials();
     let failure: unknown;
-    for (const auth of credentials.length > 0 ? credentials : [undefined]) {
+    for (const used of logins.length > 0 ? logins : [undefined]) {
       try {
         await client.images.pullImage(
           {
-            image: { image, userSpecifiedImage: written },
-            ...(auth ? { auth } : {}),
-            ...(options.sandboxConfig ? { sandboxConfig: options.sandboxConfig } : {}),
+            image: { image, userSpecifiedImage: written, annotations: pod.metadata.annotations ?? {} },
+            ...(used ? { auth: toAuth(used) } : {}),
+            ...(sandboxConfig ? { sandboxConfig } : {}),
           },
-          { timeoutMs: pullTimeoutMs, ...(options.signal ? { signal: options.signal } : {}) },
+          { timeoutMs: pullTimeoutMs, ...(signal ? { signal } : {}) },
         );
-        failure = undefined;
-        break;
+        return { used, tookMs: clock.monotonic() - startedAt };
       } catch (error) {
+        signal?.throwIfAborted();
         failure = error;
-        options.signal?.throwIfAborted();
       }
     }
-    if (failure) throw failure;
-    const took = formatSeconds(clock.monotonic() - startedAt);
-    const { image: pulled } = await client.images.imageStatus({ image: { image } });
-    const size = pulled ? ` Image size: ${pulled.size} bytes.` : '';
-    const message = `Successfully pulled image "${written}" in ${took} (${took} including waiting).${size}`;
-    events.normal(pod, 'Pulled', message, container.name);
+    throw failure;
   }
+}
 
-  async #credentials(pod: Pod, image: string) {
-    const { rootDirectory, secret, events } = this.#options;
-    const sources: ReturnType<typeof secretEntries>[] = [];
-    const missing: string[] = [];
-    for (const { name } of pod.spec!.imagePullSecrets ?? []) {
-      if (!name) continue;
-      const found = await secret(pod.metadata.namespace!, name).catch(() => undefined);
-      if (found) sources.push(secretEntries(found));
-      else missing.push(name);
-    }
-    if (missing.length > 0) {
-      const message = `Unable to retrieve some image pull secrets (${missing.join(', ')}); attempting to pull the image may not succeed.`;
-      events.warning(pod, 'FailedToRetrieveImagePullSecret', message);
-    }
-    sources.push(await nodeEntries([join(rootDirectory, 'config.json'), '/root/.docker/config.json']));
-    return matchingCredentials(parseImageName(image), sources);
-  }
+/** Sizes by which pulls are told apart, megabytes. */
+const sizes = ['0', '10MB', '100MB', '500MB', '1GB', '5GB', '10GB', '20GB', '30GB', '40GB', '60GB', '100GB'] as const;
+const sizeBytes = [0, 10e6, 100e6, 500e6, 1e9, 5e9, 10e9, 20e9, 30e9, 40e9, 60e9, 100e9];
+
+function sizeBucket(bytes: number): string {
+  const at = sizeBytes.findLastIndex((least) => bytes >= least);
+  return at === sizes.length - 1 ? 'GT100GB' : `${sizes[at]}-${sizes[at + 1]}`;
+}
+
+function toAuth({ username, password, auth, identityToken, registryToken }: PullCredential) {
+  return { username, password, auth, identityToken, registryToken };
+}
+
+/** Asks at most once. */
+function once<T>(ask: () => Promise<T>): () => Promise<T> {
+  let answer: Promise<T> | undefined;
+  return () => (answer ??= ask());
 }
 
 /** Pulls fail by pod and image: another pod may have other logins. */

@@ -44,7 +44,9 @@ describe('pull secrets', () => {
   const secret = (auths: object) =>
     ({ type: 'kubernetes.io/dockerconfigjson', data: { '.dockerconfigjson': encode({ auths }) } }) as unknown as Secret;
   const users = (image: string, auths: object) =>
-    matchingCredentials(parseImageName(image), [secretEntries(secret(auths))]).map(({ username }) => username);
+    matchingCredentials(parseImageName(image), [{ entries: secretEntries(secret(auths)) }]).map(
+      ({ username }) => username,
+    );
   const login = (name: string) => ({ auth: Buffer.from(`${name}:pw`).toString('base64') });
 
   it('finds logins by registry and path, the most exact first', () => {
@@ -65,7 +67,9 @@ describe('pull secrets', () => {
       type: 'kubernetes.io/dockercfg',
       data: { '.dockercfg': encode({ 'r.test': { username: 'u', password: 'p' } }) },
     };
-    const [credential] = matchingCredentials(parseImageName('r.test/x:1'), [secretEntries(old as unknown as Secret)]);
+    const [credential] = matchingCredentials(parseImageName('r.test/x:1'), [
+      { entries: secretEntries(old as unknown as Secret) },
+    ]);
     assert.deepEqual([credential?.username, credential?.password], ['u', 'p']);
     const broken = { type: 'kubernetes.io/dockerconfigjson', data: { '.dockerconfigjson': '!!' } };
     assert.deepEqual(secretEntries(broken as unknown as Secret), {});

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Secret } from '../../api/index.ts';
 import type { ImageName } from './image-name.ts';
@@ -11,16 +12,35 @@ export interface RegistryCredential {
   registryToken: string;
 }
 
+/** Whose login it is. */
+export type CredentialSource =
+  | { secret: { uid: string; namespace: string; name: string } }
+  | { serviceAccount: { uid: string; namespace: string; name: string } };
+
+/** A login that fits an image. Without a source it is the node's own: every pod may use what it has pulled. */
+export interface PullCredential extends RegistryCredential {
+  source?: CredentialSource;
+  /** Tells whether two logins are the same without keeping either: SHA-256, as upstream computes it. */
+  hash: string;
+}
+
+/** Logins that came from one place. */
+export interface CredentialEntries {
+  entries: Entries;
+  source?: CredentialSource;
+}
+
 interface ConfigEntry {
   username?: string;
   password?: string;
   auth?: string;
+  email?: string;
   identitytoken?: string;
   registrytoken?: string;
 }
 
 /** Entries of a docker configuration: registry (and path) → login. */
-type Entries = Record<string, ConfigEntry>;
+export type Entries = Record<string, ConfigEntry>;
 
 /** The logins that a Secret of one of the docker types holds. Anything malformed is passed over. */
 export function secretEntries(secret: Secret): Entries {
@@ -42,19 +62,32 @@ export async function nodeEntries(paths: readonly string[]): Promise<Entries> {
 }
 
 /** The logins that fit the image, the most exact first; of equal ones those of earlier sources. */
-export function matchingCredentials(image: ImageName, sources: readonly Entries[]): RegistryCredential[] {
-  const found: { length: number; credential: RegistryCredential }[] = [];
-  for (const entries of sources) {
+export function matchingCredentials(image: ImageName, sources: readonly CredentialEntries[]): PullCredential[] {
+  const found: { length: number; credential: PullCredential }[] = [];
+  for (const { entries, source } of sources) {
     for (const [key, entry] of Object.entries(entries)) {
       const length = matchLength(key, image);
-      if (length >= 0) found.push({ length, credential: toCredential(entry) });
+      if (length < 0) continue;
+      const login = toCredential(entry);
+      const hash = credentialHash(login, entry.email);
+      found.push({ length, credential: { ...login, hash, ...(source ? { source } : {}) } });
     }
   }
   return found.sort((a, b) => b.length - a.length).map(({ credential }) => credential);
 }
 
+/** As upstream hashes a login: SHA-256 of its JSON, empty fields left out. */
+function credentialHash({ username, password }: RegistryCredential, email = ''): string {
+  const fields = Object.entries({ username, password, email }).filter(([, value]) => value !== '');
+  const text = JSON.stringify(Object.fromEntries(fields)).replace(
+    /[<>&\u2028\u2029]/g,
+    (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+  return createHash('sha256').update(text).digest('hex');
+}
+
 /** How much of the image's name a key covers; -1 when it does not fit. `*.example.com` covers one label. */
-function matchLength(key: string, image: ImageName): number {
+export function matchLength(key: string, image: ImageName): number {
   const plain = key.replace(/^https?:\/\//, '').replace(/\/(v1|v2)?\/?$/, '');
   const [host = '', ...rest] = plain.split('/');
   const path = rest.join('/');

@@ -96,6 +96,23 @@ const runtime = {
   kubelet_cgroup_version: gauge('The version of control groups: 1 (also hybrid) or 2'),
 } satisfies Record<string, Definition>;
 
+/** Images: who gives logins, what was removed. */
+const images = {
+  kubelet_image_garbage_collected_total: counter('Images that were removed, for their age or for room', 'reason'),
+  kubelet_image_manager_ensure_image_requests_total: counter(
+    'Images that containers asked for',
+    'present_locally',
+    'pull_policy',
+    'pull_required',
+  ),
+  kubelet_credential_provider_plugin_duration_seconds: histogram(
+    'Time of programs that give logins',
+    undefined,
+    'plugin_name',
+  ),
+  kubelet_credential_provider_plugin_errors_total: counter('Failures of programs that give logins', 'plugin_name'),
+} satisfies Record<string, Definition>;
+
 /** The server, and who is asked. */
 const talk = {
   kubelet_http_requests_total: counter('Requests', 'method', 'path', 'server_type', 'long_running'),
@@ -174,10 +191,16 @@ const probes = {
 } satisfies Record<string, Definition>;
 
 /** Every metric by name. */
-export const definitions = { ...pods, ...runtime, ...talk, ...disks, ...volumes, ...self, ...probes } satisfies Record<
-  string,
-  Definition
->;
+export const definitions = {
+  ...pods,
+  ...runtime,
+  ...images,
+  ...talk,
+  ...disks,
+  ...volumes,
+  ...self,
+  ...probes,
+} satisfies Record<string, Definition>;
 
 /** Names of metrics. */
 export type MetricName = keyof typeof definitions;

@@ -42,7 +42,8 @@ export interface RuntimeContainer {
   imageRef: string;
   logPath: string;
   annotations: Record<string, string>;
-  mounts: { containerPath: string; hostPath: string }[];
+  /** With an image where that is what is mounted. */
+  mounts: { containerPath: string; hostPath: string; image?: string }[];
   resources?: { cpuShares: number; cpuQuota: number; cpuPeriod: number; memoryLimit: number };
   user?: { uid: number; gid: number; supplementalGroups: number[] };
   stopSignal?: number;
@@ -132,7 +133,10 @@ export function toRuntimeContainer(status: ContainerStatus, sandboxId: string): 
     imageRef: status.imageRef || status.imageId,
     logPath: status.logPath,
     annotations: status.annotations,
-    mounts: status.mounts.map(({ containerPath, hostPath }) => ({ containerPath, hostPath })),
+    mounts: status.mounts.map(({ containerPath, hostPath, image }) => ({
+      ...{ containerPath, hostPath },
+      ...(image?.image ? { image: image.image } : {}),
+    })),
     ...(linux
       ? {
           resources: {

@@ -26,6 +26,12 @@ export default defineComponent({
     },
     'node-labels': { type: 'string', value: 'K=V,…', help: 'labels to register the node with' },
     'root-dir': { type: 'string', value: 'DIR', default: '/var/lib/kubelet', help: "where pods' files are kept" },
+    'image-credential-provider-config': {
+      type: 'string',
+      value: 'PATH',
+      help: 'a CredentialProviderConfig: programs that give logins for images (a file, or a directory of them)',
+    },
+    'image-credential-provider-bin-dir': { type: 'string', value: 'DIR', help: 'where those programs are' },
     'pod-manifest-path': { type: 'string', value: 'DIR', help: 'manifests of static pods' },
     ...commonFlags,
   },
@@ -40,6 +46,7 @@ export default defineComponent({
         nodeIps: values['node-ip'] ? values['node-ip'].split(',') : [findNodeIp('10.88.0.0/16')],
         nodeLabels: readLabels(values['node-labels']),
         rootDirectory: values['root-dir'],
+        ...credentialProviders(values['image-credential-provider-config'], values['image-credential-provider-bin-dir']),
         configuration: {
           ...configuration,
           ...(endpoint ? { containerRuntimeEndpoint: endpoint } : {}),
@@ -50,6 +57,13 @@ export default defineComponent({
     );
   },
 });
+
+function credentialProviders(config: string | undefined, binDirectory: string | undefined) {
+  if (config === undefined && binDirectory === undefined) return {};
+  if (config === undefined || binDirectory === undefined)
+    throw new UsageError('--image-credential-provider-config and --image-credential-provider-bin-dir go together');
+  return { imageCredentialProviders: { config, binDirectory } };
+}
 
 async function loadConfiguration(
   file: string | undefined,

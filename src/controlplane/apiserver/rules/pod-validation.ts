@@ -3,7 +3,6 @@ import { type PodScope, validateContainer, validateSeccomp } from './container-v
 import { duplicate, forbiddenField, invalidValue, notSupported, required } from './field-errors.ts';
 import { validateAnnotations, validateLabelSelector, validateLabels } from './metadata-validation.ts';
 import { checkIpAddress, checkLabelName, checkLabelValue, checkQualifiedName, checkSubdomain } from './names.ts';
-import { validatePodLevelResources } from './pod-level-resources.ts';
 import { validateVolumes } from './volume-validation.ts';
 
 const dnsPolicies = ['ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None'];
@@ -22,7 +21,6 @@ export function validatePodSpec(
     restartPolicy: spec.restartPolicy,
   };
   errors.push(...validateContainers(spec, field, scope));
-  errors.push(...validatePodLevelResources(spec, `${field}.resources`));
   if (!restartPolicies.includes(spec.restartPolicy)) {
     errors.push(notSupported(`${field}.restartPolicy`, spec.restartPolicy, restartPolicies));
   }
