@@ -2,7 +2,9 @@ import { rm } from 'node:fs/promises';
 import type { Container } from '../../api/index.ts';
 import { describeError, PodError } from '../errors.ts';
 import { killContainer, stopSandbox } from './kill.ts';
+import { crashDelay } from './crash-backoff.ts';
 import { noteFailure, noteSuccess, type PodKit } from './kit.ts';
+import { containerHash } from './names.ts';
 import type { PodRecord } from './pod-record.ts';
 import { prepareBase, preparePod, volumesAreSafe } from './prepare.ts';
 import { isNotFound } from './runtime-client.ts';
@@ -17,10 +19,10 @@ type Executor<K extends Step['kind']> = (
   step: Extract<Step, { kind: K }>,
 ) => Promise<void>;
 
-/** How each step is carried out. */
 /** Reasons of a pull that failed just now. */
 const pullFailures: readonly string[] = ['ErrImagePull', 'RegistryUnavailable', 'SignatureValidationFailed'];
 
+/** How each step is carried out. */
 const executors = {
   'stop-sandbox': stopOldSandbox,
   'create-sandbox': createSandbox,
@@ -30,6 +32,7 @@ const executors = {
       ...(step.graceSeconds !== undefined ? { graceSeconds: step.graceSeconds } : {}),
       signal: record.abort.signal,
     }),
+  'restart-all': restartAll,
   'remove-container': (kit, record, step) => removeContainer(kit, record, step.container),
   'start-container': startNoted,
 } satisfies { [K in Step['kind']]: Executor<K> };
@@ -82,13 +85,17 @@ async function createSandbox(
     const { podSandboxId } = await kit.timelines.measure(pod, 'sandbox', () =>
       kit.client.runtime.runPodSandbox(
         { config: record.sandboxConfig!, runtimeHandler },
-        { timeoutMs: kit.settings.runtimeRequestTimeoutMs * 2 },
+        { timeoutMs: kit.settings.runtimeRequestTimeoutMs * 2, signal: record.abort.signal },
       ),
     );
     await kit.cache.refreshSandbox(podSandboxId);
     noteSuccess(kit, record, 'sandbox');
   } catch (error) {
+    if (record.abort.signal.aborted) record.unsure = true;
+    record.abort.signal.throwIfAborted();
     tellSandboxFailure(kit, record, error);
+    // The runtime may have made it and failed to say so: what it has decides how to go on.
+    if (!(error instanceof PodError)) await kit.cache.relist(pod.metadata.uid).catch(() => {});
     throw error;
   }
   await volumes;
@@ -162,8 +169,36 @@ function hasEnded(kit: PodKit, record: PodRecord, name: string): boolean {
   return newestContainer(kit.cache.pod(record.pod.metadata.uid!), name)?.state === 'exited';
 }
 
-/** Takes a container that does not run out of the runtime, with its log's link. */
-export async function removeContainer(kit: PodKit, record: PodRecord, container: RuntimeContainer): Promise<void> {
+/** Kills and removes every container; the next plan starts them all. Their logs stay until the pod goes. */
+async function restartAll(
+  kit: PodKit,
+  record: PodRecord,
+  { others, causes }: Extract<Step, { kind: 'restart-all' }>,
+): Promise<void> {
+  const { pod } = record;
+  kit.publish(record);
+  const maximumMs = kit.settings.crashLoopMaximumMs;
+  const spec = [...(pod.spec.initContainers ?? []), ...pod.spec.containers];
+  for (const cause of causes) {
+    const hash = containerHash(spec.find(({ name }) => name === cause.name)!);
+    record.crashDelays.set(cause.name, crashDelay(cause, hash, maximumMs));
+  }
+  const alive = others.filter(({ state }) => state === 'running' || state === 'unknown');
+  const options = { event: 'killing', graceSeconds: 0, signal: record.abort.signal };
+  await Promise.all(alive.map((one) => killContainer(kit, record, one, options)));
+  for (const container of [...others, ...causes]) {
+    record.abort.signal.throwIfAborted();
+    await removeContainer(kit, record, container, { keepLog: true });
+  }
+}
+
+/** Takes a container that does not run out of the runtime, with its log (unless that is kept) and the link to it. */
+export async function removeContainer(
+  kit: PodKit,
+  record: PodRecord,
+  container: RuntimeContainer,
+  { keepLog = false } = {},
+): Promise<void> {
   try {
     await kit.client.runtime.removeContainer(
       { containerId: container.id },
@@ -174,6 +209,7 @@ export async function removeContainer(kit: PodKit, record: PodRecord, container:
   }
   record.stopping.delete(container.id);
   kit.cache.forgetContainer(container.id);
+  record.hooksDone.delete(container.id);
   await rm(logLink(kit, record.pod.metadata, container.name, container.id), { force: true });
-  if (container.logPath) await rm(container.logPath, { force: true });
+  if (container.logPath && !keepLog) await rm(container.logPath, { force: true });
 }

@@ -36,6 +36,8 @@ export interface ContainerParts {
   prepared: PreparedPod;
   image: PresentImage;
   restartCount: number;
+  /** What the container's end will cost before the next is started, milliseconds. */
+  crashDelayMs: number;
 }
 
 /** What the runtime is told about a container. @throws PodError CreateContainerConfigError */
@@ -64,7 +66,7 @@ export async function makeContainerConfig(kit: PodKit, parts: ContainerParts): P
     envs: [...environment].map(([key, value]) => ({ key, value: Buffer.from(value) })),
     mounts: [...mounts, ...own],
     labels: { ...podLabels(pod), [labels.containerName]: container.name },
-    annotations: containerAnnotations(pod, container, restartCount),
+    annotations: containerAnnotations(pod, container, parts),
     logPath: join(container.name, `${restartCount}.log`),
     stdin: container.stdin ?? false,
     stdinOnce: container.stdinOnce ?? false,
@@ -98,13 +100,18 @@ function environmentSources(kit: PodKit, pod: Pod, sandbox: RuntimeSandbox, prep
 }
 
 /** From these a restarted kubelet, and users' tools, learn what they need to know. */
-function containerAnnotations(pod: Pod, container: Container, restartCount: number): Record<string, string> {
+function containerAnnotations(
+  pod: Pod,
+  container: Container,
+  { restartCount, crashDelayMs }: ContainerParts,
+): Record<string, string> {
   const { deletionGracePeriodSeconds } = pod.metadata;
   const { terminationGracePeriodSeconds } = pod.spec!;
   const preStop = container.lifecycle?.preStop;
   return {
     [annotations.hash]: containerHash(container),
     [annotations.restartCount]: String(restartCount),
+    [annotations.crashDelay]: String(crashDelayMs),
     [annotations.terminationMessagePath]: container.terminationMessagePath || '/dev/termination-log',
     [annotations.terminationMessagePolicy]: container.terminationMessagePolicy || 'File',
     ...(preStop ? { [annotations.preStopHandler]: JSON.stringify(preStop) } : {}),

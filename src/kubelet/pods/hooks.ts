@@ -10,11 +10,13 @@ export interface HookContext {
   /** The pod's address, for httpGet without a host. */
   podIp: string;
   signal?: AbortSignal;
+  /** Told when a server that was meant by https was reached by http instead: its host and port. */
+  onFallback?: (host: string) => void;
 }
 
 /**
- * Runs a lifecycle hook to its end.
- * @param timeoutMs for exec and httpGet; a sleep is ended by the signal only
+ * Runs a lifecycle hook to its end. What an HTTP server answers does not matter, only that it does.
+ * @param timeoutMs for exec and httpGet, none without; a sleep is ended by the signal only
  * @throws Error with the text for the event when it fails
  */
 export async function runHook(
@@ -23,7 +25,7 @@ export async function runHook(
   container: Pick<Container, 'name' | 'ports'>,
   containerId: string,
   hook: LifecycleHandler,
-  timeoutMs: number,
+  timeoutMs?: number,
 ): Promise<void> {
   if (hook.exec) return runExec(context, containerId, hook.exec.command ?? [], timeoutMs);
   if (hook.httpGet) return runHttpGet(context, container, hook.httpGet, timeoutMs);
@@ -32,11 +34,16 @@ export async function runHook(
   throw new Error(`hook of container ${container.name} of pod ${pod.metadata.name} has no action`);
 }
 
-async function runExec({ client, signal }: HookContext, containerId: string, cmd: string[], timeoutMs: number) {
-  const timeout = BigInt(Math.max(1, Math.ceil(timeoutMs / 1000)));
+async function runExec(
+  { client, signal }: HookContext,
+  containerId: string,
+  cmd: string[],
+  timeoutMs: number | undefined,
+): Promise<void> {
+  const timeout = timeoutMs === undefined ? 0n : BigInt(Math.max(1, Math.ceil(timeoutMs / 1000)));
   const { exitCode, stdout, stderr } = await client.runtime.execSync(
     { containerId, cmd, timeout },
-    { timeoutMs: timeoutMs + 10_000, ...(signal ? { signal } : {}) },
+    { ...(timeoutMs === undefined ? {} : { timeoutMs: timeoutMs + 10_000 }), ...(signal ? { signal } : {}) },
   );
   if (exitCode === 0) return;
   const output = Buffer.concat([stdout, stderr]).toString('utf8').slice(0, 1024);
@@ -47,38 +54,47 @@ async function runHttpGet(
   context: HookContext,
   container: Pick<Container, 'name' | 'ports'>,
   get: NonNullable<LifecycleHandler['httpGet']>,
-  timeoutMs: number,
+  timeoutMs: number | undefined,
 ): Promise<void> {
   const port = resolvePort(container, get.port);
-  const scheme = (get.scheme ?? 'HTTP').toLowerCase();
-  const request = async (protocol: string): Promise<number> => {
+  const authority = `${bracket(get.host || context.podIp)}:${port}`;
+  const request = async (protocol: string, headers: Record<string, string | string[]>): Promise<void> => {
     const http = new HttpClient({
-      baseUrl: `${protocol}://${bracket(get.host || context.podIp)}:${port}`,
+      baseUrl: `${protocol}://${authority}`,
       insecureSkipTlsVerify: true,
       keepAlive: false,
     });
     try {
-      const { status } = await http.request({
+      const answer = await http.stream({
         path: get.path?.startsWith('/') ? get.path : `/${get.path ?? ''}`,
-        headers: hookHeaders(get.httpHeaders, 'kube-lifecycle/deckhand'),
-        timeoutMs,
+        headers,
+        ...(timeoutMs === undefined ? {} : { timeoutMs }),
         ...(context.signal ? { signal: context.signal } : {}),
       });
-      return status;
+      answer.destroy();
     } finally {
       http.close();
     }
   };
-  let status: number;
+  const headers = hookHeaders(get.httpHeaders, 'kube-lifecycle/deckhand');
+  const scheme = (get.scheme ?? 'HTTP').toLowerCase();
   try {
-    status = await request(scheme);
+    await request(scheme, headers);
   } catch (error) {
     // A server that was meant by https but speaks http: as hooks worked before https was honoured.
-    if (scheme !== 'https' || !/wrong version number|EPROTO|packet length/i.test(String((error as Error).message)))
-      throw error;
-    status = await request('http');
+    if (scheme !== 'https' || !speaksPlainHttp(error)) throw error;
+    const { authorization: _, ...harmless } = headers;
+    await request('http', harmless);
+    context.onFallback?.(authority);
   }
-  if (status >= 400) throw new Error(`HTTP hook got status ${status}`);
+}
+
+function speaksPlainHttp(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (/wrong version number|EPROTO|packet length/i.test(`${at.message} ${(at as { code?: string }).code ?? ''}`))
+      return true;
+  }
+  return false;
 }
 
 /** Headers of a hook or probe: those that the user gave, and who asks. */

@@ -1,14 +1,14 @@
 import type { Container, LifecycleHandler } from '../../api/index.ts';
-import { describeError } from '../errors.ts';
-import { runHook } from './hooks.ts';
+import { graceLeftMs, noteEnding, setKillTime } from './ending.ts';
+import { type HookContext, runHook } from './hooks.ts';
 import type { PodKit } from './kit.ts';
-import { annotations, isSidecar } from './names.ts';
+import { annotations, formatPod, isSidecar } from './names.ts';
 import type { PodRecord } from './pod-record.ts';
 import { isNotFound } from './runtime-client.ts';
 import { type RuntimeContainer, readySandbox } from './runtime-state.ts';
 import { everyContainer } from './security-context.ts';
 
-/** Least time between the stop signal and the kill, seconds, when nobody asked for less. */
+/** Least time between the stop signal and the kill, seconds. */
 const leastGraceSeconds = 2;
 
 /** How a container is to be stopped. */
@@ -17,6 +17,8 @@ export interface KillOptions {
   event: string;
   /** Overrides the pod's grace period, seconds. */
   graceSeconds?: number;
+  /** The whole pod ends: all its containers share what is left of its grace period. */
+  withPod?: boolean;
   /** Resolves when the containers have ended that must end before this one is signalled. */
   after?: Promise<unknown>;
   signal?: AbortSignal;
@@ -30,13 +32,19 @@ export async function killContainer(
   options: KillOptions,
 ): Promise<void> {
   const { pod } = record;
-  const grace = options.graceSeconds ?? podGraceSeconds(record);
+  const graceMs = (options.graceSeconds ?? podGraceSeconds(record)) * 1000;
   const startedAt = kit.clock.monotonic();
-  const leftMs = () => Math.max(0, grace * 1000 - (kit.clock.monotonic() - startedAt));
+  const leftMs = options.withPod
+    ? () => graceLeftMs(kit, record)
+    : () => Math.max(0, graceMs - (kit.clock.monotonic() - startedAt));
   if (!record.stopping.has(container.id)) {
     kit.events.normal(pod, 'Killing', options.event, container.name);
     record.stopping.add(container.id);
-    await runPreStop(kit, record, container, leftMs(), options.signal);
+    if (!record.hooksDone.has(container.id)) {
+      const ran = await runPreStop(kit, record, container, leftMs(), options.signal);
+      record.hooksDone.add(container.id);
+      if (ran && options.withPod) await noteEnding(kit, record);
+    }
   }
   if (options.after) {
     const late = new AbortController();
@@ -44,8 +52,7 @@ export async function killContainer(
     late.abort();
   }
   options.signal?.throwIfAborted();
-  const seconds = Math.ceil(leftMs() / 1000);
-  const timeout = options.graceSeconds === undefined ? Math.max(leastGraceSeconds, seconds) : Math.max(0, seconds);
+  const timeout = Math.max(leastGraceSeconds, Math.ceil(leftMs() / 1000));
   try {
     await kit.client.runtime.stopContainer(
       { containerId: container.id, timeout: BigInt(timeout) },
@@ -55,6 +62,7 @@ export async function killContainer(
       },
     );
   } catch (error) {
+    options.signal?.throwIfAborted();
     if (!isNotFound(error)) throw error;
   }
   await kit.cache.refreshContainer(container.id, container.sandboxId);
@@ -72,36 +80,55 @@ export function podGraceSeconds({ pod, graceSeconds }: PodRecord): number {
   return Math.max(1, grace);
 }
 
+/** Runs the preStop hook; false when there is none to run. A container that ends meanwhile ends its hook. */
 async function runPreStop(
   kit: PodKit,
   record: PodRecord,
   container: RuntimeContainer,
   timeoutMs: number,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const spec = everyContainer(record.pod).find(({ name }) => name === container.name);
   const hook = spec ? spec.lifecycle?.preStop : keptHook(container);
-  if (!hook || timeoutMs <= 0 || container.state !== 'running') return;
-  const late = new AbortController();
-  const timer = kit.clock.after(timeoutMs, () => late.abort(new Error('the grace period is over')));
+  if (!hook || timeoutMs <= 0 || container.state !== 'running') return false;
+  const over = new AbortController();
+  let ended = false;
+  const timer = kit.clock.after(timeoutMs, () => over.abort(new Error('the grace period is over')));
+  const forgetEnd = kit.cache.onEnd(container.id, () => {
+    ended = true;
+    over.abort(new Error('the container has ended'));
+  });
   const context = {
-    client: kit.client,
-    clock: kit.clock,
-    podIp: readySandbox(kit.cache.pod(container.podUid))?.ips[0] ?? kit.node.hostIps()[0] ?? '',
-    signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal,
+    ...hookContext(kit, record),
+    signal: signal ? AbortSignal.any([signal, over.signal]) : over.signal,
   };
   const named: Pick<Container, 'name' | 'ports'> = spec ?? { name: container.name, ports: keptPorts(container) };
   try {
     await runHook(context, record.pod, named, container.id, hook, timeoutMs);
   } catch (error) {
     signal?.throwIfAborted();
-    const message = late.signal.aborted
-      ? 'PreStopHook did not complete within the grace period'
-      : `PreStopHook failed: ${describeError(error)}`;
-    kit.events.warning(record.pod, 'FailedPreStopHook', message, container.name);
+    // What went wrong may hold secrets of the server: it is in the log only.
+    kit.log.info('a preStop hook failed', { pod: formatPod(record.pod), container: container.name, error });
+    if (!ended) kit.events.warning(record.pod, 'FailedPreStopHook', 'PreStopHook failed', container.name);
   } finally {
     timer.cancel();
+    forgetEnd();
   }
+  return true;
+}
+
+/** What the hooks of a pod's containers run with. */
+export function hookContext(kit: PodKit, record: PodRecord): Omit<HookContext, 'signal'> {
+  const { pod } = record;
+  return {
+    client: kit.client,
+    clock: kit.clock,
+    podIp: readySandbox(kit.cache.pod(pod.metadata.uid))?.ips[0] ?? kit.node.hostIps()[0] ?? '',
+    onFallback: (host) => {
+      const text = `request to HTTPS lifecycle hook ${host} got HTTP response, retry with HTTP succeeded`;
+      kit.events.warning(pod, 'LifecycleHTTPFallback', text);
+    },
+  };
 }
 
 /** The hook as the container's annotation keeps it: for pods whose spec is gone. */
@@ -130,12 +157,12 @@ export async function killContainers(kit: PodKit, record: PodRecord, signal?: Ab
   const running = runtime.containers.filter(({ state }) => state === 'running' || state === 'unknown');
   const order = (record.pod.spec?.initContainers ?? []).filter(isSidecar).map(({ name }) => name);
   const startedAt = kit.clock.monotonic();
-  const graceSeconds =
-    record.graceSeconds ?? (record.pod.metadata.deletionTimestamp ? podGraceSeconds(record) : undefined);
+  setKillTime(kit, record, podGraceSeconds(record));
+  if (running.length > 0) await noteEnding(kit, record);
   const kill = (container: RuntimeContainer, after?: Promise<unknown>) =>
     killContainer(kit, record, container, {
       event: `Stopping container ${container.name}`,
-      ...(graceSeconds !== undefined ? { graceSeconds } : {}),
+      withPod: true,
       ...(after ? { after } : {}),
       ...(signal ? { signal } : {}),
     });

@@ -1,4 +1,4 @@
-import type { ConfigMap, Pod, RuntimeClass, Secret, Service } from '../../api/index.ts';
+import type { ConfigMap, RuntimeClass, Secret, Service } from '../../api/index.ts';
 import type { Backoff, Clock } from '../../async/index.ts';
 import type { Logger } from '../../log/index.ts';
 import type { KubeletSettings } from '../config/settings.ts';
@@ -48,7 +48,6 @@ export interface PodKit {
   metrics: KubeletMetrics;
   /** Memory of the machine, bytes. */
   memoryCapacity: number;
-  crashBackoff: Backoff;
   /** Delays after failures of our own doing: sandbox, volumes, creation of containers. */
   retryBackoff: Backoff;
   /** A container has been started: whoever watches for its end should know. */
@@ -74,9 +73,4 @@ export function noteSuccess(kit: PodKit, record: PodRecord, what: string): void 
 /** Milliseconds until a failed step may be tried again. */
 export function retryInMs(kit: PodKit, record: PodRecord, what: string): number {
   return Math.max(0, (record.retryAt.get(what) ?? 0) - kit.clock.monotonic());
-}
-
-/** The key of a container's crash back-off; a new image starts over. */
-export function crashKey(pod: Pod, container: { name: string; image?: string }): string {
-  return `${pod.metadata.uid}/${container.name}/${container.image}`;
 }

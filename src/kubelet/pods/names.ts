@@ -20,6 +20,8 @@ export const annotations = {
   ports: 'io.kubernetes.container.ports',
   podDeletionGracePeriod: 'io.kubernetes.pod.deletionGracePeriod',
   podTerminationGracePeriod: 'io.kubernetes.pod.terminationGracePeriod',
+  /** Milliseconds that the next container of this name waits when this one ends: back-offs survive us in the runtime. */
+  crashDelay: 'io.deckhand.container.crashDelayMs',
 } as const;
 
 /** Annotations of the configuration a pod comes from. */

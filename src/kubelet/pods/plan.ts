@@ -1,6 +1,6 @@
 import type { Container, Pod } from '../../api/index.ts';
 import { containerHash, isSidecar } from './names.ts';
-import { shouldRestart } from './restart-policy.ts';
+import { restartAllCauses, shouldRestart } from './restart-policy.ts';
 import {
   newestContainer,
   type RuntimeContainer,
@@ -16,6 +16,8 @@ export interface PlanInput {
   runtime: RuntimePod;
   /** The crash back-off of a container that ended: what is left of it and the whole, milliseconds. */
   crashBackoff(container: Container, ended: RuntimeContainer): { remainingMs: number; delayMs: number };
+  /** How a container of the name was last known to have ended, or that it was once started: for what the runtime has not any more. */
+  known(name: string): { started: boolean; exitCode?: number };
   /** Milliseconds until a start that failed before may be tried again. */
   retryInMs(what: 'sandbox' | string): number;
   /** The verdict of the startup probe; `success` when there is none. */
@@ -32,12 +34,14 @@ export interface PlanInput {
  */
 export function planPod(input: PlanInput): Plan {
   const plan: Plan = { steps: [], crashLooping: new Map(), finished: false };
+  if (planRestartOfAll(input, plan)) return plan;
   const sandbox = readySandbox(input.runtime);
   if (!sandbox || !sandboxFits(input.pod, sandbox)) return planSandbox(input, plan, sandbox);
   planOldSandboxes(input, plan, sandbox);
   const initialised = planInitContainers(input, plan, sandbox);
   for (const container of input.pod.spec!.ephemeralContainers ?? []) {
-    if (newestContainer(input.runtime, container.name)) continue;
+    // Never started twice, not even when the runtime has lost the first.
+    if (newestContainer(input.runtime, container.name) || input.known(container.name).started) continue;
     const retryMs = input.retryInMs(container.name);
     if (retryMs > 0) again(plan, retryMs);
     else plan.steps.push({ kind: 'start-container', container, as: 'ephemeral', sandbox, restartCount: 0 });
@@ -57,6 +61,26 @@ export function planPod(input: PlanInput): Plan {
     plan.finished = true;
   }
   return plan;
+}
+
+/** A container has ended in a way that asks for all to be restarted; its own back-off is waited for first. */
+function planRestartOfAll(input: PlanInput, plan: Plan): boolean {
+  const { pod, runtime } = input;
+  const causes = restartAllCauses(pod, runtime);
+  if (causes.length === 0) return false;
+  const own = [...(pod.spec.initContainers ?? []), ...pod.spec.containers];
+  for (const cause of causes) {
+    const { remainingMs, delayMs } = input.crashBackoff(own.find(({ name }) => name === cause.name)!, cause);
+    if (remainingMs <= 0) continue;
+    plan.crashLooping.set(cause.name, delayMs);
+    again(plan, remainingMs);
+  }
+  if (plan.crashLooping.size > 0) return true;
+  const others = runtime.containers.filter(
+    (one) => !causes.includes(one) && own.some(({ name }) => name === one.name),
+  );
+  plan.steps.push({ kind: 'restart-all', others, causes });
+  return true;
 }
 
 /** A sandbox that lost its address, or is in the wrong network, cannot be kept. */
@@ -84,9 +108,14 @@ function planSandbox(input: PlanInput, plan: Plan, unfit: RuntimeSandbox | undef
 }
 
 /** Whether something is left to run, so that a lost sandbox is worth replacing. */
-function wantsSandbox({ pod, runtime }: PlanInput): boolean {
-  if (runtime.containers.length === 0) return true;
+function wantsSandbox(input: PlanInput): boolean {
+  const { pod, runtime } = input;
   const spec = pod.spec!;
+  const isOver = (container: Container) => {
+    const { exitCode } = input.known(container.name);
+    return exitCode !== undefined && !shouldRestart(pod, container, exitCode, false);
+  };
+  if (runtime.containers.length === 0) return !spec.containers.every(isOver);
   const failedInit = (spec.initContainers ?? []).some((container) => {
     if (isSidecar(container)) return false;
     const last = newestContainer(runtime, container.name);
@@ -95,6 +124,7 @@ function wantsSandbox({ pod, runtime }: PlanInput): boolean {
   if (failedInit) return false;
   return spec.containers.some((container) => {
     const last = newestContainer(runtime, container.name);
+    if (!last && isOver(container)) return false;
     if (!last || last.state === 'created')
       return spec.restartPolicy !== 'Never' || runtime.containers.every(isInit(pod));
     // What ran in a sandbox that is gone was ended by it.
@@ -131,6 +161,8 @@ function planInitContainers(input: PlanInput, plan: Plan, sandbox: RuntimeSandbo
       continue;
     }
     if (appsStarted || (index < lastStarted && !last)) continue;
+    // In the first sandbox, what is known to have ended well has done so here.
+    if (!last && sandbox.attempt === 0 && input.known(container.name).exitCode === 0) continue;
     if (last?.state === 'exited' && last.exitCode === 0) continue;
     if (last?.state === 'exited' && !shouldRestart(pod, container, last.exitCode, true)) return 'failed';
     planContainer(input, plan, sandbox, container, 'init');
@@ -163,7 +195,11 @@ function planContainer(
     }
     return 1;
   };
-  if (!last) return start();
+  if (!last) {
+    const { exitCode } = input.known(container.name);
+    const isOver = as === 'app' && exitCode !== undefined && !shouldRestart(pod, container, exitCode, false);
+    return isOver ? 0 : start();
+  }
   if (last.state === 'created') {
     // Somebody died between create and start.
     plan.steps.push({ kind: 'remove-container', container: last });
@@ -199,25 +235,24 @@ function planRunning(
       ...(graceSeconds !== undefined ? { graceSeconds } : {}),
     });
   };
+  const title = as === 'app' ? 'Container' : 'Init container';
   if (last.state === 'unknown') {
-    kill(`Container ${container.name} is in unknown state, try killing it before restart`);
+    kill(`${title} is in "unknown" state, try killing it before restart`);
     return 1;
   }
+  const isOwnPolicy = container.restartPolicy ?? input.pod.spec.restartPolicy ?? 'Always';
+  const after = as === 'app' && isOwnPolicy !== 'Never' ? ', will be restarted' : '';
   if (last.hash && last.hash !== containerHash(container) && as !== 'init') {
-    kill(`Container ${container.name} definition changed, will be restarted`);
+    kill(`${title} ${container.name} definition changed${as === 'app' ? ', will be restarted' : ''}`);
     return start(last);
   }
-  const after = shouldRestart(input.pod, container, 137, as !== 'app') ? ', will be restarted' : '';
+  // A pod that is being deleted has one grace period for all.
+  const grace = (probe: Container['livenessProbe']) =>
+    input.pod.metadata.deletionTimestamp === undefined ? probe?.terminationGracePeriodSeconds : undefined;
   if (input.startupProbe(container, last) === 'failure') {
-    kill(
-      `Container ${container.name} failed startup probe${after}`,
-      container.startupProbe?.terminationGracePeriodSeconds,
-    );
+    kill(`${title} ${container.name} failed startup probe${after}`, grace(container.startupProbe));
   } else if (input.livenessFailed(last)) {
-    kill(
-      `Container ${container.name} failed liveness probe${after}`,
-      container.livenessProbe?.terminationGracePeriodSeconds,
-    );
+    kill(`${title} ${container.name} failed liveness probe${after}`, grace(container.livenessProbe));
   }
   return 1;
 }

@@ -47,6 +47,18 @@ export interface PodRecord {
   waitsFor?: Promise<unknown>;
   /** Called when nothing of the pod runs any more. */
   onEnded: (() => void)[];
+  /** What a kubelet before us had noted has been taken over. */
+  restored: boolean;
+  /** By when the containers of a pod that ends are killed, on the monotonic clock. */
+  killAt?: number;
+  /** Ids of containers whose preStop hook has ended. */
+  hooksDone: Set<string>;
+  /** When the pod became active, on the monotonic clock: what its activeDeadlineSeconds count from. */
+  activeSince?: number;
+  /** A call that makes something was broken off: the runtime may have more of the pod than is known. */
+  unsure: boolean;
+  /** Crash delays of containers that were removed to restart all of them, by name, milliseconds. */
+  crashDelays: Map<string, number>;
   /** When this kubelet took it on, milliseconds since 1970. */
   startedAt: number;
   /** Why containers wait, by name. */
@@ -81,6 +93,10 @@ export function createRecord(pod: Pod, now: number): PodRecord {
     phase: 'syncing',
     admitted: false,
     onEnded: [],
+    restored: false,
+    hooksDone: new Set(),
+    unsure: false,
+    crashDelays: new Map(),
     startedAt: now,
     waiting: new Map(),
     retryAt: new Map(),

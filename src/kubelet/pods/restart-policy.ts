@@ -1,5 +1,6 @@
 import type { Container, Pod } from '../../api/index.ts';
 import { isSidecar } from './names.ts';
+import { newestContainer, type RuntimeContainer, type RuntimePod } from './runtime-state.ts';
 
 /**
  * Whether a container that ended with the exit code is started again: by its own rules, then its own policy, then the
@@ -7,13 +8,41 @@ import { isSidecar } from './names.ts';
  */
 export function shouldRestart(pod: Pod, container: Container, exitCode: number, isInit: boolean): boolean {
   if (isInit && isSidecar(container)) return true;
-  for (const rule of container.restartPolicyRules ?? []) {
-    const values = rule.exitCodes?.values ?? [];
-    const holds = rule.exitCodes?.operator === 'NotIn' ? !values.includes(exitCode) : values.includes(exitCode);
-    if (rule.exitCodes && holds) return rule.action === 'Restart' || rule.action === 'RestartAllContainers';
-  }
+  const action = ruleFor(container, exitCode);
+  if (action === 'Restart' || action === 'RestartAllContainers') return true;
   const policy = container.restartPolicy ?? pod.spec!.restartPolicy ?? 'Always';
   if (policy === 'Never') return false;
   if (policy === 'OnFailure' || isInit) return exitCode !== 0;
   return true;
+}
+
+/** What the first of the container's rules that holds for the exit code asks for. */
+function ruleFor({ restartPolicyRules }: Container, exitCode: number): string | undefined {
+  for (const { action, exitCodes } of restartPolicyRules ?? []) {
+    if (!exitCodes) continue;
+    const has = (exitCodes.values ?? []).includes(exitCode);
+    if (exitCodes.operator === 'NotIn' ? !has : has) return action;
+  }
+  return undefined;
+}
+
+/** Whether some container of the pod may ask for all to be restarted. */
+export function mayRestartAll(pod: Pod): boolean {
+  return countedContainers(pod).some(({ restartPolicyRules }) =>
+    restartPolicyRules?.some(({ action }) => action === 'RestartAllContainers'),
+  );
+}
+
+/** The containers whose end asks for all of the pod's to be restarted. Told by what the runtime has: it survives us. */
+export function restartAllCauses(pod: Pod, runtime: RuntimePod): RuntimeContainer[] {
+  if (!mayRestartAll(pod) || pod.metadata.deletionTimestamp !== undefined) return [];
+  return countedContainers(pod).flatMap((container) => {
+    const newest = newestContainer(runtime, container.name);
+    const asks = newest?.state === 'exited' && ruleFor(container, newest.exitCode) === 'RestartAllContainers';
+    return asks ? [newest] : [];
+  });
+}
+
+function countedContainers({ spec }: Pod): Container[] {
+  return [...(spec.initContainers ?? []), ...spec.containers];
 }

@@ -23,6 +23,8 @@ const rank: Record<RuntimeContainer['state'], number> = { created: 0, running: 1
 
 /** How long one call that only reads may take, milliseconds. */
 const readTimeoutMs = 120_000;
+/** How long a relist waits for the looks that it makes: one that hangs must not hide what else has changed, milliseconds. */
+const lookPatienceMs = 10_000;
 
 interface Entry<T> {
   value: T;
@@ -44,6 +46,10 @@ export class RuntimeCache {
   readonly #containers = new Map<string, Entry<RuntimeContainer>>();
   readonly #byPod = new Map<string, { sandboxes: Set<string>; containers: Set<string> }>();
   readonly #removed = new Map<string, number>();
+  /** What is listed and not known yet, by id, with its pod. */
+  readonly #unread = new Map<string, string>();
+  readonly #looking = new Set<string>();
+  readonly #endWaiters = new Map<string, Set<() => void>>();
   #turn = 0;
   #relistedAt: number;
 
@@ -57,13 +63,30 @@ export class RuntimeCache {
   /** What the runtime has of a pod; empty when nothing. */
   pod(podUid: string): RuntimePod {
     const index = this.#byPod.get(podUid);
-    if (!index) return emptyRuntimePod(podUid);
+    const incomplete = this.#isIncomplete(podUid);
+    if (!index) return { ...emptyRuntimePod(podUid), ...(incomplete ? { incomplete } : {}) };
     const sandboxes = [...index.sandboxes].map((id) => this.#sandboxes.get(id)!.value);
     const containers = [...index.containers].map((id) => this.#containers.get(id)!.value);
     sandboxes.sort((a, b) => b.attempt - a.attempt || b.createdAt - a.createdAt);
-    containers.sort((a, b) => b.createdAt - a.createdAt || b.restartCount - a.restartCount);
-    const first = sandboxes[0];
-    return { uid: podUid, name: first?.podName ?? '', namespace: first?.podNamespace ?? '', sandboxes, containers };
+    // Times come last: a clock that was set back makes the newer container the older one.
+    containers.sort((a, b) => b.restartCount - a.restartCount || b.createdAt - a.createdAt);
+    const { podName: name = '', podNamespace: namespace = '' } = sandboxes[0] ?? {};
+    return { uid: podUid, name, namespace, sandboxes, containers, ...(incomplete ? { incomplete } : {}) };
+  }
+
+  /** Calls back once when the container has ended or is gone (at once, if so). The result takes the call back. */
+  onEnd(id: string, callback: () => void): () => void {
+    const state = this.#containers.get(id)?.value.state;
+    if (state === undefined || state === 'exited') {
+      callback();
+      return () => {};
+    }
+    const waiters = this.#endWaiters.get(id) ?? new Set();
+    this.#endWaiters.set(id, waiters.add(callback));
+    return () => {
+      waiters.delete(callback);
+      if (waiters.size === 0) this.#endWaiters.delete(id);
+    };
   }
 
   /** The uids of all pods of which the runtime has something. */
@@ -135,16 +158,19 @@ export class RuntimeCache {
       listed.add(one.id);
       const known = this.#sandboxes.get(one.id);
       if (known?.value.ready === (one.state === PodSandboxState.SANDBOX_READY)) known.turn = turn;
-      else looks.push(this.refreshSandbox(one.id));
+      else looks.push(this.#look(one.id, one.labels[labels.podUid]!, () => this.refreshSandbox(one.id)));
     }
     for (const one of containers.containers) {
       if (!one.labels[labels.podUid]) continue;
       listed.add(one.id);
       const known = this.#containers.get(one.id);
       if (known && !this.#differs(known.value, one)) known.turn = turn;
-      else looks.push(this.refreshContainer(one.id, one.podSandboxId));
+      else
+        looks.push(
+          this.#look(one.id, one.labels[labels.podUid]!, () => this.refreshContainer(one.id, one.podSandboxId)),
+        );
     }
-    await Promise.all(looks);
+    await this.#patiently(looks);
     this.#dropUnlisted(listed, turn, podUid);
     if (podUid === undefined) this.#relistedAt = this.#clock.monotonic();
   }
@@ -164,6 +190,34 @@ export class RuntimeCache {
     const container = event.containersStatuses.find((status) => status.id === id);
     if (container) await this.#putContainer(toRuntimeContainer(container, sandbox.id), turn);
     else if (id !== sandbox.id && this.#containers.has(id)) await this.refreshContainer(id, sandbox.id);
+  }
+
+  /** Looks at something that is listed; while that does not succeed, its pod counts as not fully known. */
+  async #look(id: string, podUid: string, look: () => Promise<void>): Promise<void> {
+    if (!this.#containers.has(id) && !this.#sandboxes.has(id)) this.#unread.set(id, podUid);
+    if (this.#looking.has(id)) return;
+    this.#looking.add(id);
+    try {
+      await look();
+      if (this.#unread.delete(id)) this.#onChange(podUid);
+    } catch {
+      // The next relist looks again; until then the pod is incomplete, or what was known stays.
+    } finally {
+      this.#looking.delete(id);
+    }
+  }
+
+  async #patiently(looks: Promise<void>[]): Promise<void> {
+    if (looks.length === 0) return;
+    const late = new AbortController();
+    await Promise.race([Promise.all(looks), this.#clock.sleep(lookPatienceMs, late.signal).catch(() => {})]);
+    late.abort();
+  }
+
+  #isIncomplete(podUid: string): boolean {
+    if (this.#unread.size === 0) return false;
+    for (const uid of this.#unread.values()) if (uid === podUid) return true;
+    return false;
   }
 
   #differs(known: RuntimeContainer, listed: CriContainer): boolean {
@@ -193,10 +247,19 @@ export class RuntimeCache {
       if (this.#isRemoved(container.id, turn)) return;
       known = this.#containers.get(container.id);
       if (known?.value.state === 'exited') return;
+      const elapsedMs = this.#clock.now() - (container.finishedAt || container.createdAt);
+      container.endedMonotonic = this.#clock.monotonic() - Math.max(0, elapsedMs);
     }
     this.#containers.set(container.id, { value: container, turn });
     this.#indexOf(container.podUid).containers.add(container.id);
     if (known?.value.state !== container.state) this.#onChange(container.podUid, container);
+    if (container.state === 'exited') this.#tellEnd(container.id);
+  }
+
+  #tellEnd(id: string): void {
+    const waiters = this.#endWaiters.get(id);
+    this.#endWaiters.delete(id);
+    for (const callback of waiters ?? []) callback();
   }
 
   #isRemoved(id: string, turn: number): boolean {
@@ -222,6 +285,7 @@ export class RuntimeCache {
     index?.[kind].delete(id);
     if (index && index.sandboxes.size + index.containers.size === 0) this.#byPod.delete(podUid);
     this.#onChange(podUid);
+    this.#tellEnd(id);
   }
 
   #dropUnlisted(listed: Set<string>, turn: number, podUid?: string): void {
@@ -229,6 +293,9 @@ export class RuntimeCache {
       !listed.has(id) && entry.turn < turn && (podUid === undefined || entry.value.podUid === podUid);
     for (const [id, entry] of this.#containers) if (gone(id, entry)) this.#drop(this.#containers, id, 'containers');
     for (const [id, entry] of this.#sandboxes) if (gone(id, entry)) this.#drop(this.#sandboxes, id, 'sandboxes');
+    for (const [id, uid] of this.#unread) {
+      if (!listed.has(id) && (podUid === undefined || uid === podUid)) this.#unread.delete(id);
+    }
     if (podUid === undefined) for (const [id, at] of this.#removed) if (at < turn) this.#removed.delete(id);
   }
 }

@@ -34,6 +34,8 @@ export interface RuntimeContainer {
   createdAt: number;
   startedAt: number;
   finishedAt: number;
+  /** When it ended, on our monotonic clock, as far as can be told: clocks that jump do not move it. */
+  endedMonotonic?: number;
   exitCode: number;
   reason: string;
   /** The runtime's message and the termination message. */
@@ -56,6 +58,8 @@ export interface RuntimePod {
   namespace: string;
   sandboxes: RuntimeSandbox[];
   containers: RuntimeContainer[];
+  /** Something of it is listed but could not be looked at: it must not be taken for missing. */
+  incomplete?: boolean;
 }
 
 /** A pod of which the runtime has nothing. */

@@ -1,20 +1,19 @@
-import { mkdir, rm, symlink } from 'node:fs/promises';
+import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Container } from '../../api/index.ts';
 import { describeError, PodError } from '../errors.ts';
 import { makeContainerConfig } from './container-config.ts';
 import { runHook } from './hooks.ts';
-import { killContainer } from './kill.ts';
-import { crashKey, type PodKit } from './kit.ts';
+import { hookContext, killContainer } from './kill.ts';
+import { crashDelay, nextCrashDelay } from './crash-backoff.ts';
+import type { PodKit } from './kit.ts';
+import { containerHash } from './names.ts';
 import type { PodRecord, PreparedPod } from './pod-record.ts';
 import { preparePod } from './prepare.ts';
 import { makeSandboxConfig } from './sandbox-config.ts';
 import type { Step } from './steps.ts';
 
 type StartStep = Extract<Step, { kind: 'start-container' }>;
-
-/** Longest a postStart hook may take, milliseconds. */
-const postStartTimeoutMs = 120_000;
 
 /** Image, create, start, postStart hook. @throws PodError with the waiting reason, after its event */
 export async function startContainer(kit: PodKit, record: PodRecord, step: StartStep): Promise<void> {
@@ -23,11 +22,11 @@ export async function startContainer(kit: PodKit, record: PodRecord, step: Start
   const container = step.container as Container;
   const image = await kit.timelines.measure(pod, 'image', () => takeImage(kit, record, container), name);
   const prepared = await preparePod(kit, record);
-  if (step.before) kit.crashBackoff.next(crashKey(pod, container));
+  const restartCount = await countRestarts(record, step, prepared);
   const id = await kit.timelines.measure(
     pod,
     'create container',
-    () => create(kit, record, step, prepared, image),
+    () => create(kit, record, { ...step, restartCount }, prepared, image),
     name,
   );
   kit.events.normal(pod, 'Created', `Created container: ${name}`, name);
@@ -35,10 +34,15 @@ export async function startContainer(kit: PodKit, record: PodRecord, step: Start
     await kit.timelines.measure(
       pod,
       'start container',
-      () => kit.client.runtime.startContainer({ containerId: id }, { timeoutMs: kit.settings.runtimeRequestTimeoutMs }),
+      () =>
+        kit.client.runtime.startContainer(
+          { containerId: id },
+          { timeoutMs: kit.settings.runtimeRequestTimeoutMs, signal: record.abort.signal },
+        ),
       name,
     );
   } catch (error) {
+    noteBrokenOff(record);
     await kit.cache.refreshContainer(id, step.sandbox.id).catch(() => {});
     const message = describeError(error);
     kit.events.warning(pod, 'Failed', `Error: ${message}`, name);
@@ -49,8 +53,40 @@ export async function startContainer(kit: PodKit, record: PodRecord, step: Start
   if (hook) record.inPostStart.add(id);
   await kit.cache.refreshContainer(id, step.sandbox.id);
   kit.containerStarted(id, step.sandbox.id);
-  void linkLog(kit, record, prepared, name, id, step.restartCount);
+  void linkLog(kit, record, prepared, name, id, restartCount);
   if (hook) await postStart(kit, record, container, id);
+}
+
+/**
+ * How often a container of the name was started before. Where the runtime does not tell (what it had is gone), the status
+ * and the logs do: a count never goes back, and no log is written twice.
+ */
+async function countRestarts(record: PodRecord, step: StartStep, prepared: PreparedPod): Promise<number> {
+  if (step.before) return step.restartCount;
+  const { name } = step.container;
+  const { initContainerStatuses = [], containerStatuses = [], ephemeralContainerStatuses = [] } = record.status ?? {};
+  const known = [...initContainerStatuses, ...containerStatuses, ...ephemeralContainerStatuses].find(
+    (one) => one.name === name,
+  );
+  const ran = known?.containerID !== undefined || known?.lastState?.terminated !== undefined;
+  const logs = await readdir(join(prepared.logDirectory, name)).catch(() => []);
+  const numbers = logs.flatMap((file) => /^(\d+)\.log/.exec(file)?.[1] ?? []).map(Number);
+  return Math.max(step.restartCount, ran ? (known.restartCount ?? 0) + 1 : 0, ...numbers.map((number) => number + 1));
+}
+
+/** Throws when the work on the pod is to end; what was under way may have succeeded nevertheless. */
+function noteBrokenOff(record: PodRecord): void {
+  const { signal } = record.abort;
+  if (signal.aborted) record.unsure = true;
+  signal.throwIfAborted();
+}
+
+/** What the end of the container that is to be started will cost, milliseconds. */
+function nextDelay(kit: PodKit, record: PodRecord, { container, before }: StartStep): number {
+  const maximumMs = kit.settings.crashLoopMaximumMs;
+  const kept = record.crashDelays.get(container.name);
+  const own = before ? crashDelay(before, containerHash(container), maximumMs) : kept;
+  return nextCrashDelay(own, maximumMs);
 }
 
 /** The image that was looked for while the sandbox was made, or a new look. */
@@ -79,13 +115,19 @@ async function create(
   try {
     record.sandboxConfig ??= await makeSandboxConfig(kit, record.pod, sandbox.attempt, prepared);
     await mkdir(join(prepared.logDirectory, container.name), { recursive: true, mode: 0o755 });
-    const config = await makeContainerConfig(kit, { record, container, sandbox, prepared, image, restartCount });
+    const crashDelayMs = nextDelay(kit, record, step);
+    const parts = { record, container, sandbox, prepared, image, restartCount, crashDelayMs };
+    const config = await makeContainerConfig(kit, parts);
     const { containerId } = await kit.client.runtime.createContainer(
       { podSandboxId: sandbox.id, config, sandboxConfig: record.sandboxConfig },
-      { timeoutMs: kit.settings.runtimeRequestTimeoutMs },
+      { timeoutMs: kit.settings.runtimeRequestTimeoutMs, signal: record.abort.signal },
     );
+    record.crashDelays.delete(container.name);
     return containerId;
   } catch (error) {
+    noteBrokenOff(record);
+    // The runtime may have made it and failed to say so: what it has decides how to go on.
+    if (!(error instanceof PodError)) await kit.cache.relist(record.pod.metadata.uid).catch(() => {});
     const failure =
       error instanceof PodError ? error : new PodError('CreateContainerError', describeError(error), { cause: error });
     kit.events.warning(record.pod, 'Failed', `Error: ${failure.message}`, container.name);
@@ -96,20 +138,23 @@ async function create(
 async function postStart(kit: PodKit, record: PodRecord, container: Container, id: string): Promise<void> {
   const { pod } = record;
   const running = kit.cache.container(id);
-  const podIp = kit.cache.pod(pod.metadata.uid!).sandboxes[0]?.ips[0] ?? kit.node.hostIps()[0] ?? '';
-  const context = { client: kit.client, clock: kit.clock, podIp, signal: record.abort.signal };
+  const ended = new AbortController();
+  const forgetEnd = kit.cache.onEnd(id, () => ended.abort(new Error('the container has ended')));
+  const signal = AbortSignal.any([record.abort.signal, ended.signal]);
   try {
-    await runHook(context, pod, container, id, container.lifecycle!.postStart!, postStartTimeoutMs);
+    const context = { ...hookContext(kit, record), signal };
+    await runHook(context, pod, container, id, container.lifecycle!.postStart!);
   } catch (error) {
     record.abort.signal.throwIfAborted();
-    const text = describeError(error);
-    kit.events.warning(pod, 'FailedPostStartHook', `PostStartHook failed: ${text}`, container.name);
-    if (running) {
-      const event = `FailedPostStartHook: container ${container.name} is stopped`;
-      await killContainer(kit, record, running, { event });
+    // What a hook says may hold secrets: events do not repeat it.
+    kit.events.warning(pod, 'FailedPostStartHook', 'PostStartHook failed', container.name);
+    if (running && !ended.signal.aborted) {
+      const event = 'FailedPostStartHook';
+      await killContainer(kit, record, running, { event, signal: record.abort.signal });
     }
-    throw new PodError('PostStartHookError', `PostStartHook failed: ${text}`, { cause: error });
+    throw new PodError('PostStartHookError', `PostStartHook failed: ${describeError(error)}`, { cause: error });
   } finally {
+    forgetEnd();
     record.inPostStart.delete(id);
   }
 }

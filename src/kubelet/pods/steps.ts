@@ -11,6 +11,8 @@ export type Step =
   | { kind: 'create-sandbox'; attempt: number }
   /** Stops one container; `event` is the text that says why. */
   | { kind: 'kill-container'; container: RuntimeContainer; event: string; graceSeconds?: number }
+  /** Ends and removes every container, to start them all anew; those that asked for it go last: until then they still ask. */
+  | { kind: 'restart-all'; others: RuntimeContainer[]; causes: RuntimeContainer[] }
   /** Takes a dead (or never started) container out of the runtime. */
   | { kind: 'remove-container'; container: RuntimeContainer }
   | {

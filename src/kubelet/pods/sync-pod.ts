@@ -1,8 +1,9 @@
 import type { Container } from '../../api/index.ts';
 import { PodError } from '../errors.ts';
 import { act } from './act.ts';
-import { crashKey, type PodKit, retryInMs } from './kit.ts';
-import { formatPod, parseTime } from './names.ts';
+import { crashDelay, remainingDelay } from './crash-backoff.ts';
+import { type PodKit, retryInMs } from './kit.ts';
+import { containerHash, formatPod, parseTime } from './names.ts';
 import { type PlanInput, planPod, removableContainers } from './plan.ts';
 import type { PodRecord } from './pod-record.ts';
 import type { RuntimeContainer } from './runtime-state.ts';
@@ -69,15 +70,26 @@ function planInput(kit: PodKit, record: PodRecord): PlanInput {
     pod,
     runtime: kit.cache.pod(pod.metadata.uid!),
     crashBackoff: (container, ended) => {
-      const key = crashKey(pod, container);
-      const since = ended.finishedAt || ended.createdAt;
-      return { remainingMs: kit.crashBackoff.remaining(key, since), delayMs: kit.crashBackoff.current(key) };
+      const delayMs = crashDelay(ended, containerHash(container), kit.settings.crashLoopMaximumMs);
+      return { remainingMs: remainingDelay(ended, delayMs, kit.clock.monotonic()), delayMs };
     },
+    known: (name) => knownContainer(record, name),
     retryInMs: (what) =>
       Math.max(retryInMs(kit, record, what), what === 'sandbox' ? retryInMs(kit, record, 'volumes') : 0),
     startupProbe: (container, running) => startupVerdict(kit, record, container, running),
     livenessFailed: (container) => kit.probes.liveness(container) === 'failure' && !record.stopping.has(container.id),
   };
+}
+
+/** What the status says of a container that the runtime may have lost. */
+function knownContainer({ status }: PodRecord, name: string): { started: boolean; exitCode?: number } {
+  const { initContainerStatuses = [], containerStatuses = [], ephemeralContainerStatuses = [] } = status ?? {};
+  const one = [...initContainerStatuses, ...containerStatuses, ...ephemeralContainerStatuses].find(
+    (each) => each.name === name,
+  );
+  if (!one?.containerID) return { started: false };
+  const exitCode = one.state?.terminated?.exitCode;
+  return { started: one.state?.waiting === undefined, ...(exitCode === undefined ? {} : { exitCode }) };
 }
 
 function startupVerdict(kit: PodKit, record: PodRecord, _container: Container, running: RuntimeContainer) {
@@ -107,11 +119,14 @@ function formatDelay(ms: number): string {
   return seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${seconds % 60}s`;
 }
 
-/** Milliseconds until the pod has been active for as long as it may. */
-function deadlineInMs(kit: PodKit, { pod, status, startedAt }: PodRecord): number | undefined {
+/** Milliseconds until the pod has been active for as long as it may. Counted on the clock that does not jump. */
+export function deadlineInMs(kit: PodKit, record: PodRecord): number | undefined {
+  const { pod, status, startedAt } = record;
   const seconds = pod.spec!.activeDeadlineSeconds;
   if (seconds === undefined || seconds === null) return undefined;
-  return (parseTime(status?.startTime) ?? startedAt) + seconds * 1000 - kit.clock.now();
+  const activeMs = Math.max(0, kit.clock.now() - (parseTime(status?.startTime) ?? startedAt));
+  record.activeSince ??= kit.clock.monotonic() - activeMs;
+  return record.activeSince + seconds * 1000 - kit.clock.monotonic();
 }
 
 function retryDelay(kit: PodKit, record: PodRecord): number {
