@@ -6,6 +6,7 @@ import type { Logger } from '../log/index.ts';
 import { makeAdmission } from './admission/make-admission.ts';
 import { durationMs } from './config/duration.ts';
 import type { KubeletSettings } from './config/settings.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { makeImages } from './images/make-images.ts';
 import type { KubeletMetrics } from './metrics/kubelet-metrics.ts';
 import { measureCgroups } from './metrics/measure-calls.ts';
@@ -82,7 +83,7 @@ export function assemble(ground: Ground) {
       ...{ log, clock },
       memoryCapacity: capacity.memoryBytes,
       containerStarted: (id, sandboxId) => watch.started(id, sandboxId),
-      ...makeBackoffs(ground),
+      retryBackoff: new Backoff({ initialMs: 500, maximumMs: 15_000 }, clock),
     },
     client: api,
     status,
@@ -96,6 +97,7 @@ export function assemble(ground: Ground) {
       directory.changed(uid);
       measures.container(uid, one);
     },
+    onUnknown: () => leftovers.soon(),
     onForgotten: (name) => sources.podForgotten(name),
   };
   const manager: PodManager = new PodManager(options);
@@ -105,7 +107,8 @@ export function assemble(ground: Ground) {
   });
   const nodeUid = () => node.node()?.metadata.uid;
   const sources: PodSources = new PodSources({ settings, client: api, manager, status, nodeUid, clock, log });
-  const housekeeping = (): void => cleanUp({ sources, manager, cache, volumes, cgroups, log });
+  const leftovers = new Housekeeping({ settings, ...later, cache, volumes, cgroups, clock, log });
+  const housekeeping = () => leftovers.run();
   const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, metrics, onRelist: housekeeping });
   const plugins = makePlugins(ground, {});
   const companions: Companion[] = [imageParts];
@@ -172,32 +175,4 @@ function makeCgroups({ settings, runtime, log, clock }: Ground, capacity: Machin
 /** Plugins register below the kubelet's directory; who takes them stands by type in `handlers`. */
 function makePlugins({ settings, log, clock }: Ground, handlers: Readonly<Record<string, PluginHandler>>) {
   return new PluginWatcher({ directory: join(settings.rootDirectory, 'plugins_registry'), handlers, log, clock });
-}
-
-function makeBackoffs({ settings: { crashLoopMaximumMs }, clock }: Ground) {
-  const initialMs = Math.min(10_000, crashLoopMaximumMs);
-  return {
-    crashBackoff: new Backoff({ initialMs, maximumMs: crashLoopMaximumMs, resetAfterMs: 600_000 }, clock),
-    retryBackoff: new Backoff({ initialMs: 500, maximumMs: 15_000 }, clock),
-  };
-}
-
-/** After each relist: ends and removes what belongs to no pod, once all pods are known. */
-function cleanUp({
-  sources,
-  manager,
-  cache,
-  volumes,
-  cgroups,
-  log,
-}: Pick<Parts, 'sources' | 'manager' | 'cache' | 'volumes'> & {
-  cgroups: ReturnType<typeof makeCgroups>;
-  log: Logger;
-}): void {
-  if (!sources.isReady) return;
-  manager.removeOrphans();
-  const known = new Set([...manager.records().map(({ pod }) => pod.metadata.uid), ...cache.podUids()]);
-  void Promise.all([volumes.collect(known), cgroups.collect(known)]).catch((error: unknown) => {
-    log.warn('cannot clean up after pods that have gone', { error });
-  });
 }

@@ -1,8 +1,8 @@
 import { rm } from 'node:fs/promises';
 import type { Container } from '../../api/index.ts';
 import { describeError, PodError } from '../errors.ts';
-import { killContainer, stopSandbox } from './kill.ts';
 import { crashDelay } from './crash-backoff.ts';
+import { killContainer, stopSandbox } from './kill.ts';
 import { noteFailure, noteSuccess, type PodKit } from './kit.ts';
 import { containerHash } from './names.ts';
 import type { PodRecord } from './pod-record.ts';

@@ -7,7 +7,10 @@ import { annotations } from './names.ts';
 const { hash } = makeEnded('main', 1);
 const maximumMs = 300_000;
 const ended = (noted?: number, more = {}) =>
-  makeEnded('main', 1, { annotations: noted === undefined ? {} : { [annotations.crashDelay]: String(noted) }, ...more });
+  makeEnded('main', 1, {
+    annotations: noted === undefined ? {} : { [annotations.crashDelay]: String(noted) },
+    ...more,
+  });
 
 describe('the crash back-off', () => {
   it('is nothing at first, then 10 s, and doubles up to the maximum', () => {

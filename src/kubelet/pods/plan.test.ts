@@ -18,6 +18,7 @@ function plan(pod: Pod, runtime: RuntimePod, changes: Partial<PlanInput> = {}): 
     pod,
     runtime,
     crashBackoff: () => ({ remainingMs: 0, delayMs: 0 }),
+    known: () => ({ started: false }),
     retryInMs: () => 0,
     startupProbe: () => 'success',
     livenessFailed: () => false,
@@ -37,6 +38,8 @@ function short({ steps }: Plan): string[] {
         return `start ${step.container.name}#${step.restartCount}`;
       case 'kill-container':
         return `kill ${step.container.name}`;
+      case 'restart-all':
+        return `restart-all ${[...step.others, ...step.causes].map(({ name }) => name).join(' ')}`;
       default:
         return `remove ${step.container.name}`;
     }
@@ -179,6 +182,53 @@ describe('planPod with init containers', () => {
     const pod = makePod({ restartPolicy: 'Never', initContainers: [sidecar('s')] });
     const runtime = makeRuntimePod([makeSandbox()], [makeEnded('main', 0), makeRuntimeContainer('s')]);
     assert.equal(plan(pod, runtime).finished, true);
+  });
+});
+
+describe('what the runtime has lost', () => {
+  const ended = (exitCode: number) => ({ known: () => ({ started: true, exitCode }) });
+
+  it('does not run again what is known to have ended for good', () => {
+    const pod = makePod({ restartPolicy: 'Never', ...two });
+    const runtime = makeRuntimePod([makeSandbox()], [makeRuntimeContainer('b')]);
+    assert.deepEqual(short(plan(pod, runtime, ended(0))), []);
+    assert.equal(plan(pod, makeRuntimePod(), ended(0)).finished, true);
+  });
+
+  it('starts anew what is to run always', () => {
+    assert.deepEqual(short(plan(makePod(), makeRuntimePod([makeSandbox()]), ended(1))), ['start main#0']);
+  });
+
+  it('does not start an ephemeral container twice', () => {
+    const pod = makePod({ ephemeralContainers: [{ name: 'debug', image: 'example.test/app:1' }] });
+    const runtime = makeRuntimePod([makeSandbox()], [makeRuntimeContainer('main')]);
+    assert.deepEqual(short(plan(pod, runtime, { known: (name) => ({ started: name === 'debug' }) })), []);
+  });
+});
+
+describe('rules of restart', () => {
+  const ruled = (action: string, operator = 'In') =>
+    makeContainer('a', {
+      restartPolicy: 'Never',
+      restartPolicyRules: [{ action, exitCodes: { operator, values: [42] } }],
+    });
+  const runtime = (exitCode: number) =>
+    makeRuntimePod([makeSandbox()], [makeEnded('a', exitCode), makeRuntimeContainer('b'), makeEnded('b', 1)]);
+
+  it('restart one container by its exit code', () => {
+    const pod = makePod({ restartPolicy: 'Never', containers: [ruled('Restart'), makeContainer('b')] });
+    assert.deepEqual(short(plan(pod, runtime(42))), ['start a#1']);
+    assert.deepEqual(short(plan(pod, runtime(1))), []);
+    const other = makePod({ restartPolicy: 'Never', containers: [ruled('Restart', 'NotIn'), makeContainer('b')] });
+    assert.deepEqual(short(plan(other, runtime(1))), ['start a#1']);
+  });
+
+  it('restart all containers, the one that asks for it being removed last', () => {
+    const pod = makePod({ restartPolicy: 'Never', containers: [ruled('RestartAllContainers'), makeContainer('b')] });
+    assert.deepEqual(short(plan(pod, runtime(42))), ['restart-all b b a']);
+    assert.deepEqual(short(plan(pod, makeRuntimePod([makeSandbox()], []))), ['start a#0', 'start b#0']);
+    const waits = plan(pod, runtime(42), { crashBackoff: () => ({ remainingMs: 5000, delayMs: 10_000 }) });
+    assert.deepEqual([waits.steps.length, waits.againInMs, waits.crashLooping.get('a')], [0, 5000, 10_000]);
   });
 });
 

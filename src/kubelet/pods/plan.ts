@@ -76,9 +76,7 @@ function planRestartOfAll(input: PlanInput, plan: Plan): boolean {
     again(plan, remainingMs);
   }
   if (plan.crashLooping.size > 0) return true;
-  const others = runtime.containers.filter(
-    (one) => !causes.includes(one) && own.some(({ name }) => name === one.name),
-  );
+  const others = runtime.containers.filter((one) => !causes.includes(one) && own.some(({ name }) => name === one.name));
   plan.steps.push({ kind: 'restart-all', others, causes });
   return true;
 }

@@ -1,16 +1,18 @@
-import { type Pod, type PodStatus, resources } from '../../api/index.ts';
-import { KeyedQueue, unlessAborted } from '../../async/index.ts';
-import { type ApiClient, isConflict, isNotFound } from '../../client/index.ts';
+import type { Pod } from '../../api/index.ts';
+import { KeyedQueue, type Timer, unlessAborted } from '../../async/index.ts';
+import type { ApiClient } from '../../client/index.ts';
 import type { Admission } from '../admission/admission.ts';
-import { isTerminalPhase } from '../status/phase.ts';
+import { describeError } from '../errors.ts';
 import { podStatus } from '../status/pod-status.ts';
 import type { StatusWriter } from '../status/status-writer.ts';
+import { deleteFromApi } from './delete-from-api.ts';
+import { graceLeftMs, restoreEnding } from './ending.ts';
 import type { PodKit } from './kit.ts';
 import { formatPod, fullName, isStaticPod, parseTime } from './names.ts';
+import { isAlive, mustInterrupt, shouldEnd } from './pod-life.ts';
 import { createRecord, type PodFailure, type PodRecord } from './pod-record.ts';
 import type { RuntimeContainer } from './runtime-state.ts';
-import { readySandbox, runsSomething } from './runtime-state.ts';
-import { syncPod } from './sync-pod.ts';
+import { deadlineInMs, syncPod } from './sync-pod.ts';
 import { releasePod, removePod, terminatePod } from './terminate-pod.ts';
 
 /** What the manager needs besides the kit. */
@@ -23,6 +25,8 @@ export interface PodManagerOptions {
   runtimeName(): string;
   /** Told when a container has changed: ends log followers, wakes probes. */
   onContainer?: (podUid: string, container: RuntimeContainer | undefined) => void;
+  /** Told when the runtime has something of a pod that is not known (yet). */
+  onUnknown?: () => void;
   /** Told the full name of a pod of which nothing is left. */
   onForgotten?: (fullName: string) => void;
 }
@@ -143,7 +147,7 @@ export class PodManager {
   runtimeChanged(uid: string, container?: RuntimeContainer): void {
     this.#options.onContainer?.(uid, container);
     const record = this.#records.get(uid);
-    if (!record) return;
+    if (!record) return this.#options.onUnknown?.();
     this.#publish(record);
     this.#queue.add(uid);
   }
@@ -203,6 +207,7 @@ export class PodManager {
     const record = this.#records.get(uid);
     if (!record) return;
     try {
+      if (!record.restored) await this.#restore(record);
       if (record.phase === 'syncing') await this.#sync(record);
       if (record.phase === 'terminating') {
         await terminatePod(this.#kit, record);
@@ -211,25 +216,52 @@ export class PodManager {
         record.phase = 'terminated';
         for (const tell of record.onEnded.splice(0)) tell();
       }
+      // What was on its way when the pod ended may have come up afterwards.
+      if (record.phase === 'terminated' && isAlive(this.#kit.cache.pod(uid))) await terminatePod(this.#kit, record);
       if (record.phase === 'terminated') await this.#finish(record);
     } catch (error) {
-      if (!(error instanceof Interrupted)) throw error;
       // Whoever broke it off has put the pod into the queue again.
+      if (error instanceof Interrupted) return;
+      if (record.phase === 'terminating')
+        this.#kit.events.warning(record.pod, 'FailedKillPod', `error killing pod: ${describeError(error)}`);
+      throw error;
     }
+  }
+
+  /** Goes on with the end of a pod where a kubelet before us was. */
+  async #restore(record: PodRecord): Promise<void> {
+    await restoreEnding(this.#kit, record);
+    record.restored = true;
+    // An orphan gets what is left of its grace period.
+    if (record.gone && record.killAt !== undefined)
+      record.graceSeconds = Math.max(1, Math.ceil(graceLeftMs(this.#kit, record) / 1000));
   }
 
   async #sync(record: PodRecord): Promise<void> {
     const { pod } = record;
-    if (this.#shouldEnd(record)) return this.#beginEnd(record);
+    if (shouldEnd(record)) return this.#beginEnd(record);
     if (isStaticPod(pod) && this.#predecessor(record)) return void this.#queue.addAfter(pod.metadata.uid!, 200);
     if (!record.admitted && !(await this.#admit(record))) return this.#beginEnd(record);
     if (record.waitsFor) await unlessAborted(record.waitsFor, record.abort.signal);
     delete record.waitsFor;
-    if (this.#shouldEnd(record)) return this.#beginEnd(record);
-    const { finished, againInMs } = await syncPod(this.#kit, record);
+    if (shouldEnd(record)) return this.#beginEnd(record);
+    // What cannot be looked at must not be taken for missing and started twice.
+    if (this.#kit.cache.pod(pod.metadata.uid).incomplete) return this.#queue.addAfter(pod.metadata.uid, 500);
+    const deadline = this.#watchDeadline(record);
+    const { finished, againInMs } = await syncPod(this.#kit, record).finally(() => deadline?.cancel());
     if (finished) return this.#beginEnd(record);
     const resyncMs = this.#kit.settings.syncFrequencyMs;
     this.#queue.addAfter(pod.metadata.uid!, Math.min(againInMs ?? resyncMs, resyncMs));
+  }
+
+  /** A pod that has been active for as long as it may is ended also in the midst of a pull or a hook. */
+  #watchDeadline(record: PodRecord): Timer | undefined {
+    const deadlineMs = deadlineInMs(this.#kit, record);
+    if (deadlineMs === undefined) return undefined;
+    return this.#kit.clock.after(Math.max(0, deadlineMs) + 1, () => {
+      this.#interrupt(record);
+      this.#queue.add(record.pod.metadata.uid);
+    });
   }
 
   /** Whether the node takes the pod; the reason why not becomes its status. */
@@ -257,15 +289,6 @@ export class PodManager {
     this.#publish(record);
   }
 
-  #shouldEnd({ pod, gone, failure }: PodRecord): boolean {
-    return (
-      gone ||
-      failure !== undefined ||
-      pod.metadata.deletionTimestamp !== undefined ||
-      isTerminalPhase(pod.status?.phase)
-    );
-  }
-
   /** A static pod waits for one of the same name that is still being ended. */
   #predecessor(record: PodRecord): boolean {
     const name = fullName(record.pod);
@@ -280,8 +303,7 @@ export class PodManager {
 
   /** What runs already was admitted before we were started anew. */
   #adopts({ pod }: PodRecord): boolean {
-    const runtime = this.#kit.cache.pod(pod.metadata.uid!);
-    return readySandbox(runtime) !== undefined || runsSomething(runtime);
+    return isAlive(this.#kit.cache.pod(pod.metadata.uid!));
   }
 
   #running(except: PodRecord): Pod[] {
@@ -300,25 +322,10 @@ export class PodManager {
       const uid = target.metadata.uid!;
       await this.#options.status.written(uid);
       if (record.gone) return this.#forget(record);
-      await this.#deleteFromApi(record, target, this.#options.status.known(uid));
-      return;
+      if (!this.#options.client) return;
+      await deleteFromApi(this.#options.client, record, target, this.#options.status.known(uid));
+      this.#kit.timelines.note(pod, 'deleted from the API');
     }
-    if (record.gone) await this.#forget(record);
-  }
-
-  async #deleteFromApi(record: PodRecord, target: Pod, known: PodStatus | undefined): Promise<void> {
-    if (!this.#options.client) return;
-    const { name = '', namespace = '', uid = '' } = target.metadata;
-    if (known && !isTerminalPhase(known.phase))
-      throw new Error(`the API has phase ${known.phase} of a pod that has ended`);
-    try {
-      await this.#options.client.delete(resources.pods, name, { namespace, gracePeriodSeconds: 0, uid });
-    } catch (error) {
-      if (!isNotFound(error) && !isConflict(error)) throw error;
-      // Already deleted: the watch will say so, or has.
-      if (isNotFound(error)) record.gone = true;
-    }
-    this.#kit.timelines.note(record.pod, 'deleted from the API');
     if (record.gone) await this.#forget(record);
   }
 
@@ -360,13 +367,4 @@ export class PodManager {
     const { namespace = '', name = '', uid = '' } = target.metadata;
     this.#options.status.set({ namespace, name, uid }, status);
   }
-}
-
-/** Whether a change of a pod must end what is being done for it now. */
-function mustInterrupt(before: Pod, after: Pod): boolean {
-  const deleted = (pod: Pod) => pod.metadata.deletionTimestamp !== undefined;
-  if (deleted(after) !== deleted(before)) return true;
-  if (!deleted(after)) return false;
-  const grace = (pod: Pod) => pod.metadata.deletionGracePeriodSeconds ?? 30;
-  return grace(after) < grace(before);
 }

@@ -38,9 +38,13 @@ export function restartAllCauses(pod: Pod, runtime: RuntimePod): RuntimeContaine
   if (!mayRestartAll(pod) || pod.metadata.deletionTimestamp !== undefined) return [];
   return countedContainers(pod).flatMap((container) => {
     const newest = newestContainer(runtime, container.name);
-    const asks = newest?.state === 'exited' && ruleFor(container, newest.exitCode) === 'RestartAllContainers';
-    return asks ? [newest] : [];
+    return newest?.state === 'exited' && asksForAll(container, newest.exitCode) ? [newest] : [];
   });
+}
+
+/** Whether the end of the container with that code asks for all to be restarted. */
+export function asksForAll(container: Container, exitCode: number): boolean {
+  return ruleFor(container, exitCode) === 'RestartAllContainers';
 }
 
 function countedContainers({ spec }: Pod): Container[] {

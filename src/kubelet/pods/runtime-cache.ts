@@ -94,6 +94,11 @@ export class RuntimeCache {
     return [...this.#byPod.keys()];
   }
 
+  /** Whether the runtime has something of the pod. */
+  has(podUid: string): boolean {
+    return this.#byPod.has(podUid);
+  }
+
   /** A container by its id. */
   container(id: string): RuntimeContainer | undefined {
     return this.#containers.get(id)?.value;

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import type { Container } from '../../api/index.ts';
 import { describeError, PodError } from '../errors.ts';
 import { makeContainerConfig } from './container-config.ts';
+import { crashDelay, nextCrashDelay } from './crash-backoff.ts';
 import { runHook } from './hooks.ts';
 import { hookContext, killContainer } from './kill.ts';
-import { crashDelay, nextCrashDelay } from './crash-backoff.ts';
 import type { PodKit } from './kit.ts';
 import { containerHash } from './names.ts';
 import type { PodRecord, PreparedPod } from './pod-record.ts';
@@ -68,10 +68,11 @@ async function countRestarts(record: PodRecord, step: StartStep, prepared: Prepa
   const known = [...initContainerStatuses, ...containerStatuses, ...ephemeralContainerStatuses].find(
     (one) => one.name === name,
   );
-  const ran = known?.containerID !== undefined || known?.lastState?.terminated !== undefined;
   const logs = await readdir(join(prepared.logDirectory, name)).catch(() => []);
   const numbers = logs.flatMap((file) => /^(\d+)\.log/.exec(file)?.[1] ?? []).map(Number);
-  return Math.max(step.restartCount, ran ? (known.restartCount ?? 0) + 1 : 0, ...numbers.map((number) => number + 1));
+  // A status that names a container is that of the one before; otherwise it counts the one to come already.
+  const counted = (known?.restartCount ?? 0) + (known?.containerID === undefined ? 0 : 1);
+  return Math.max(step.restartCount, counted, ...numbers.map((number) => number + 1));
 }
 
 /** Throws when the work on the pod is to end; what was under way may have succeeded nevertheless. */

@@ -15,6 +15,10 @@ export async function terminatePod(kit: PodKit, record: PodRecord): Promise<void
   const uid = record.pod.metadata.uid!;
   const { signal } = record.abort;
   kit.timelines.note(record.pod, 'terminating');
+  if (record.unsure) {
+    await kit.cache.relist(uid);
+    record.unsure = false;
+  }
   await killContainers(kit, record, signal);
   if (runsSomething(kit.cache.pod(uid))) {
     // Something was started behind our back, or a stop did not take: look again.
@@ -65,7 +69,7 @@ async function removeSandbox(kit: PodKit, id: string): Promise<void> {
 
 /** Removes the kubelet's own files of a pod; never descends into volumes, where somebody's data may still be mounted. */
 async function removePodDirectory(directory: string): Promise<void> {
-  for (const part of ['etc-hosts', 'containers', 'plugins']) {
+  for (const part of ['etc-hosts', 'containers', 'plugins', 'ending.json', 'ending.json.new']) {
     await rm(`${directory}/${part}`, { recursive: true, force: true });
   }
   for (const part of ['volumes', 'volume-subpaths', '']) await rmdir(`${directory}/${part}`).catch(() => {});

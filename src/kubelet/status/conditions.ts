@@ -1,5 +1,6 @@
 import type { PodCondition, PodStatus } from '../../api/index.ts';
 import { formatTime, isSidecar } from '../pods/names.ts';
+import { mayRestartAll } from '../pods/restart-policy.ts';
 import { readySandbox } from '../pods/runtime-state.ts';
 import type { StatusInput } from './status-input.ts';
 
@@ -11,6 +12,7 @@ export const ownConditions = [
   'ContainersReady',
   'PodScheduled',
   'DisruptionTarget',
+  'AllContainersRestarting',
 ] as const;
 
 type Draft = Omit<PodCondition, 'lastTransitionTime' | 'lastProbeTime' | 'observedGeneration'>;
@@ -24,6 +26,7 @@ export function podConditions(input: StatusInput, status: PodStatus): PodConditi
     gated(input, { ...containersReady, type: 'Ready' }),
     { ...containersReady, type: 'ContainersReady' },
     { type: 'PodScheduled', status: 'True' },
+    ...restartingAll(input, status),
     ...disrupted(input),
   ];
   const before = new Map((input.previous?.conditions ?? []).map((one) => [one.type, one]));
@@ -36,14 +39,33 @@ export function podConditions(input: StatusInput, status: PodStatus): PodConditi
       lastTransitionTime: same ? known.lastTransitionTime : formatTime(input.now),
     };
   });
-  const foreign = (input.previous?.conditions ?? []).filter(({ type }) => !drafts.some((one) => one.type === type));
+  const foreign = foreignConditions(input).filter(({ type }) => !drafts.some((one) => one.type === type));
   return [...own, ...foreign];
+}
+
+/** What others say of the pod, as the API has it now; and what we said once and for all. */
+function foreignConditions({ pod, previous }: StatusInput): PodCondition[] {
+  const own: readonly string[] = ownConditions;
+  const others = (pod.status?.conditions ?? []).filter(({ type }) => !own.includes(type));
+  return [...others, ...(previous?.conditions ?? []).filter(({ type }) => own.includes(type))];
 }
 
 /** A pod that the node ends although nothing is wrong with it. */
 function disrupted({ failure }: StatusInput): Draft[] {
   if (failure?.disruption === undefined) return [];
   return [{ type: 'DisruptionTarget', status: 'True', reason: 'TerminationByKubelet', message: failure.disruption }];
+}
+
+/** Only of pods that may come to it. */
+function restartingAll(input: StatusInput, { phase }: PodStatus): Draft[] {
+  if (!mayRestartAll(input.pod)) return [];
+  const type = 'AllContainersRestarting';
+  if (phase === 'Succeeded') return [{ type, status: 'False', reason: 'PodCompleted' }];
+  if (phase === 'Failed') return [{ type, status: 'False', reason: 'PodFailed' }];
+  // It is over as soon as nothing of the old is left.
+  if (!input.hasRestartCauses) return [{ type, status: 'False' }];
+  const message = 'container exited with restart policy rule';
+  return [{ type, status: 'True', reason: 'RestartAllContainersStarted', message }];
 }
 
 function sandboxCondition({ pod, runtime }: StatusInput): Draft {
@@ -63,7 +85,9 @@ function initialized(input: StatusInput, status: PodStatus): Draft {
     if (!done) incomplete.push(container.name);
   }
   const started = status.containerStatuses?.some(({ state }) => state?.running);
-  if (incomplete.length === 0 || started) return { type, status: 'True' };
+  // Once initialised stays initialised, also while init containers run again.
+  const was = input.previous?.conditions?.some((one) => one.type === type && one.status === 'True');
+  if (incomplete.length === 0 || started || was) return { type, status: 'True' };
   const message = `containers with incomplete status: [${incomplete.join(' ')}]`;
   return { type, status: 'False', reason: 'ContainersNotInitialized', message };
 }

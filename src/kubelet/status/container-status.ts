@@ -1,7 +1,7 @@
 import { Signal } from '../../api/cri/index.ts';
-import type { Container, ContainerState, ContainerStatus } from '../../api/index.ts';
+import type { Container, ContainerState, ContainerStatus, Pod } from '../../api/index.ts';
 import { formatTime, isSidecar } from '../pods/names.ts';
-import { shouldRestart } from '../pods/restart-policy.ts';
+import { asksForAll, shouldRestart } from '../pods/restart-policy.ts';
 import { newestContainer, type RuntimeContainer } from '../pods/runtime-state.ts';
 import type { StatusInput } from './status-input.ts';
 
@@ -21,11 +21,7 @@ export function containerStatus(input: StatusInput, container: Container, kind: 
   const restartsSoon =
     waiting !== undefined && newest.state === 'exited' && willRestart(input, container, kind, newest);
   const lastEnded = restartsSoon ? newest : older;
-  const lastState: ContainerState = lastEnded
-    ? { terminated: terminated(input, lastEnded) }
-    : before?.lastState?.terminated && before.containerID !== containerId(input, newest)
-      ? before.lastState
-      : {};
+  const lastState = lastEnded ? { terminated: terminated(input, lastEnded) } : keptEnd(input, newest, before);
   const running = newest.state === 'running';
   const started =
     running &&
@@ -49,10 +45,30 @@ export function containerStatus(input: StatusInput, container: Container, kind: 
   };
 }
 
+/** How the container before this one ended, when the runtime has it no more. */
+function keptEnd(input: StatusInput, newest: RuntimeContainer, before: ContainerStatus | undefined): ContainerState {
+  const isSame = before?.containerID === containerId(input, newest);
+  const { terminated } = (!isSame && before?.state) || {};
+  return terminated ? { terminated } : (before?.lastState ?? {});
+}
+
 function listName(kind: StatusKind) {
   if (kind === 'init') return 'initContainerStatuses';
   return kind === 'app' ? 'containerStatuses' : 'ephemeralContainerStatuses';
 }
+
+const unknownEnd = { exitCode: 137, reason: 'ContainerStatusUnknown' } as const;
+const locatedNever = 'The container could not be located when the pod was';
+
+const initLost =
+  'Unable to get init container status from container runtime and pod has been initialized, treat it as exited normally';
+
+/** What a container ended with that was taken away because all of its pod are started anew. */
+const restartedEnd = {
+  exitCode: 137,
+  reason: 'RestartingAllContainers',
+  message: 'The container is removed because RestartAllContainers in place',
+} as const;
 
 /** A container that the runtime does not have: not started yet, or lost. */
 function withoutContainer(
@@ -63,26 +79,67 @@ function withoutContainer(
   waiting: { reason: string; message: string } | undefined,
 ): ContainerStatus {
   const common = { name: container.name, image: container.image ?? '', ready: false, started: false };
+  const isOnce = kind === 'ephemeral' || (kind === 'init' && !isSidecar(container));
   // What had ended before keeps its end; what ran and cannot be found must have ended somehow.
-  if (before?.state?.terminated && (input.ended || kind === 'init')) return { ...before };
-  const lost = before?.containerID && before.state?.running;
-  const unknown = {
-    exitCode: 137,
-    reason: 'ContainerStatusUnknown',
-    message: input.ended
-      ? 'The container could not be located when the pod was terminated'
-      : 'The container could not be located when the pod was deleted.  The container used to be Running',
-  };
-  const reason = waiting?.reason ?? (input.waitsForInit && kind === 'app' ? 'PodInitializing' : 'ContainerCreating');
-  const idle: ContainerState = { waiting: { reason, ...(waiting?.message ? { message: waiting.message } : {}) } };
+  const ended = before?.state?.terminated;
+  const isOver = kind === 'app' && !shouldRestart(input.pod, container, ended?.exitCode ?? 0, false);
+  if (ended && (input.ended || isOnce || isOver) && !input.restartingAll) return { ...before };
+  const hadRun = before?.containerID !== undefined && before.state?.waiting === undefined;
+  const goesOn = !input.ended && input.pod.metadata.deletionTimestamp === undefined;
+  const rest = { imageID: '', restartCount: (before?.restartCount ?? 0) + (hadRun && goesOn ? 1 : 0) };
+  if (input.restartingAll && hadRun && kind !== 'ephemeral') {
+    const { reason, message } = restartedEnd;
+    // Those that asked for it keep what they ended with.
+    const end = ended && asksForAll(container, ended.exitCode) ? ended : { ...restartedEnd };
+    const state = { waiting: waiting ?? { reason, message } };
+    return { ...common, ...rest, state, lastState: { terminated: end }, ...mountsOf(container) };
+  }
+  // Init containers that were taken away after the apps had begun are known to have ended well.
+  if (kind === 'init' && isOnce && input.appsCreated) {
+    const state = { terminated: { exitCode: 0, reason: 'Completed', message: initLost } };
+    return { ...common, ...rest, ready: true, state, lastState: before?.lastState ?? {}, ...mountsOf(container) };
+  }
+  const end = ended ?? { ...unknownEnd, message: `${locatedNever} deleted.  The container used to be Running` };
   return {
     ...common,
-    imageID: '',
-    restartCount: before?.restartCount ?? 0,
-    state: lost && input.ended ? { terminated: unknown } : idle,
-    lastState: lost && !input.ended ? { terminated: unknown } : (before?.lastState ?? {}),
+    ...rest,
+    state: { waiting: waitingState(input, waiting) },
+    lastState: hadRun ? { terminated: end } : (before?.lastState ?? {}),
     ...mountsOf(container),
   };
+}
+
+function waitingState(
+  { pod }: StatusInput,
+  waiting: { reason: string; message: string } | undefined,
+): NonNullable<ContainerState['waiting']> {
+  if (waiting) return { reason: waiting.reason, ...(waiting.message ? { message: waiting.message } : {}) };
+  return { reason: pod.spec.initContainers?.length ? 'PodInitializing' : 'ContainerCreating' };
+}
+
+/**
+ * After the end of a pod: whatever of it has not ended as far as is known has failed. Containers that never got their turn
+ * (those of a pod whose init containers were not done) go on waiting.
+ */
+export function endedStatuses(pod: Pod, inits: ContainerStatus[], apps: ContainerStatus[]): void {
+  const end = { ...unknownEnd, message: `${locatedNever} terminated` };
+  const close = (status: ContainerStatus) => {
+    if (!status.state?.terminated) status.state = { terminated: { ...end } };
+  };
+  if (isPodInitialized(pod, inits, apps)) apps.forEach(close);
+  const lastBegun = inits.findLastIndex(
+    ({ state, lastState }) => state?.waiting === undefined || lastState?.terminated !== undefined,
+  );
+  inits.slice(0, Math.max(1, lastBegun + 1)).forEach(close);
+}
+
+function isPodInitialized(pod: Pod, inits: ContainerStatus[], apps: ContainerStatus[]): boolean {
+  const last = pod.spec.initContainers?.at(-1);
+  if (!last) return true;
+  if (apps.some(({ state, lastState }) => state?.waiting === undefined || lastState?.terminated)) return true;
+  const status = inits.at(-1);
+  if (isSidecar(last)) return status?.started === true;
+  return status?.state?.terminated?.exitCode === 0 || status?.lastState?.terminated?.exitCode === 0;
 }
 
 function stateOf(
@@ -98,7 +155,7 @@ function stateOf(
     case 'unknown':
       return { terminated: { ...terminated(input, container), exitCode: 137, reason: 'ContainerStatusUnknown' } };
     default:
-      return { waiting: waiting ?? { reason: 'ContainerCreating' } };
+      return { waiting: waitingState(input, waiting) };
   }
 }
 

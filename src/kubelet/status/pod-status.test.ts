@@ -126,8 +126,82 @@ describe('podStatus', () => {
   });
 
   it('keeps conditions of others', () => {
-    const previous: PodStatus = { conditions: [{ type: 'example.test/mine', status: 'True' }] };
-    assert.equal(condition(status({ previous }), 'example.test/mine')?.status, 'True');
+    const pod = { ...makePod(), status: { conditions: [{ type: 'example.test/mine', status: 'True' }] } };
+    assert.equal(condition(status({ pod }), 'example.test/mine')?.status, 'True');
+  });
+
+  it('has ended pods whose containers never ran as failed, unless their turn never came', () => {
+    const ended = status({ ended: true });
+    assert.equal(ended.phase, 'Failed');
+    const { exitCode, reason } = ended.containerStatuses![0]!.state!.terminated!;
+    assert.deepEqual([exitCode, reason], [137, 'ContainerStatusUnknown']);
+    const pod = makePod({ initContainers: [makeContainer('i')] });
+    const waited = status({ pod, ended: true });
+    assert.equal(waited.initContainerStatuses![0]!.state!.terminated!.exitCode, 137);
+    assert.equal(waited.containerStatuses![0]!.state!.waiting!.reason, 'PodInitializing');
+  });
+
+  it('counts a container that was lost, and says that nothing is known of its end', () => {
+    const before = status({ runtime: running });
+    const after = status({ runtime: makeRuntimePod([makeSandbox()]), previous: before });
+    const [one] = after.containerStatuses!;
+    assert.deepEqual([one!.restartCount, one!.lastState!.terminated!.exitCode], [1, 137]);
+    assert.equal(after.phase, 'Running');
+    const later = status({ runtime: makeRuntimePod([makeSandbox()]), previous: after });
+    assert.equal(later.containerStatuses![0]!.restartCount, 1);
+  });
+
+  it('keeps how a container ended that the runtime has no more', () => {
+    const pod = makePod({ restartPolicy: 'Never', containers: [makeContainer('main'), makeContainer('other')] });
+    const other = makeRuntimeContainer('other');
+    const before = status({ pod, runtime: makeRuntimePod([makeSandbox()], [other, makeEnded('main', 0)]) });
+    const after = status({ pod, runtime: makeRuntimePod([makeSandbox()], [other]), previous: before });
+    assert.equal(after.containerStatuses![0]!.state!.terminated!.exitCode, 0);
+    const again = makeRuntimeContainer('main', { restartCount: 1 });
+    const restarted = status({ runtime: makeRuntimePod([makeSandbox()], [again]), previous: before });
+    const twice = status({ runtime: makeRuntimePod([makeSandbox()], [again]), previous: restarted });
+    assert.equal(twice.containerStatuses![0]!.lastState!.terminated!.exitCode, 0);
+  });
+
+  it('shares 12 KiB of messages among the containers of a pod', () => {
+    const names = ['a', 'b', 'c', 'd'];
+    const pod = makePod({ restartPolicy: 'Never', containers: names.map((name) => makeContainer(name)) });
+    const message = 'é'.repeat(2048);
+    const containers = names.map((name) => makeEnded(name, 1, { message }));
+    const is = status({ pod, runtime: makeRuntimePod([makeSandbox()], containers) });
+    for (const one of is.containerStatuses!) assert.equal(one.state!.terminated!.message, 'é'.repeat(1536));
+  });
+
+  it('stays initialised when init containers run again', () => {
+    const pod = makePod({ initContainers: [makeContainer('i')] });
+    const done = makeRuntimePod([makeSandbox()], [makeRuntimeContainer('main'), makeEnded('i', 0)]);
+    const before = status({ pod, runtime: done });
+    const after = status({ pod, runtime: makeRuntimePod(), previous: before });
+    assert.equal(condition(after, 'Initialized')?.status, 'True');
+  });
+
+  it('tells while all containers are started anew', () => {
+    const rule = { action: 'RestartAllContainers', exitCodes: { operator: 'In', values: [42] } };
+    const source = makeContainer('main', { restartPolicy: 'Never', restartPolicyRules: [rule] });
+    const pod = makePod({ restartPolicy: 'Never', containers: [source, makeContainer('other')] });
+    const other = makeRuntimeContainer('other');
+    const runs = makeRuntimePod([makeSandbox()], [other, makeRuntimeContainer('main')]);
+    const first = status({ pod, runtime: runs });
+    assert.equal(condition(first, 'AllContainersRestarting')?.status, 'False');
+    const asked = status({
+      pod,
+      runtime: makeRuntimePod([makeSandbox()], [other, makeEnded('main', 42)]),
+      previous: first,
+    });
+    assert.equal(condition(asked, 'AllContainersRestarting')?.reason, 'RestartAllContainersStarted');
+    const half = status({ pod, runtime: makeRuntimePod([makeSandbox()], [makeEnded('main', 42)]), previous: asked });
+    assert.equal(half.containerStatuses![1]!.lastState!.terminated!.reason, 'RestartingAllContainers');
+    assert.equal(half.phase, 'Running');
+    const gone = status({ pod, runtime: makeRuntimePod([makeSandbox()]), previous: half });
+    const [main, second] = gone.containerStatuses!;
+    assert.deepEqual([main!.restartCount, second!.restartCount], [1, 1]);
+    assert.equal(main!.lastState!.terminated!.exitCode, 42);
+    assert.equal(condition(gone, 'AllContainersRestarting')?.status, 'False');
   });
 });
 

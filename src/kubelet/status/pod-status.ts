@@ -1,9 +1,10 @@
-import type { Container, ContainerStatus, PodStatus } from '../../api/index.ts';
+import type { Container, ContainerState, ContainerStatus, PodStatus } from '../../api/index.ts';
 import { qosClass } from '../pods/container-resources.ts';
-import { formatTime, isSidecar } from '../pods/names.ts';
-import { readySandbox } from '../pods/runtime-state.ts';
+import { formatTime } from '../pods/names.ts';
+import { mayRestartAll, restartAllCauses } from '../pods/restart-policy.ts';
+import { newestContainer, readySandbox } from '../pods/runtime-state.ts';
 import { podConditions } from './conditions.ts';
-import { containerStatus } from './container-status.ts';
+import { containerStatus, endedStatuses } from './container-status.ts';
 import { podPhase } from './phase.ts';
 import type { StatusInput } from './status-input.ts';
 
@@ -12,15 +13,21 @@ export function podStatus(given: StatusInput): PodStatus {
   const { pod, previous } = given;
   const spec = pod.spec!;
   const inits = spec.initContainers ?? [];
-  const initStatuses = inits.map((container) => containerStatus(given, container, 'init'));
-  const input = { ...given, waitsForInit: !isInitialized(inits, initStatuses) };
-  // Init containers after the first that is not done wait for it.
-  markWaitingInits(inits, initStatuses);
+  const input = {
+    ...given,
+    ...restartOfAll(given),
+    appsCreated: spec.containers.some(({ name }) => newestContainer(given.runtime, name)),
+  };
+  const initStatuses = inits.map((container) => containerStatus(input, container, 'init'));
   const appStatuses = spec.containers.map((container) => containerStatus(input, container, 'app'));
   const ephemeral = (spec.ephemeralContainers ?? []).map((one) =>
     containerStatus(input, one as Container, 'ephemeral'),
   );
-  const phase = podPhase(pod, initStatuses, appStatuses, input);
+  if (input.ended) endedStatuses(pod, initStatuses, appStatuses);
+  limitMessages([...initStatuses, ...appStatuses, ...ephemeral]);
+  const computed = podPhase(pod, initStatuses, appStatuses, input);
+  // While all is started anew a pod stays in the phase that it was in.
+  const phase = input.restartingAll ? (previous?.phase ?? computed) : computed;
   const sandbox = readySandbox(input.runtime) ?? input.runtime.sandboxes[0];
   const podIps = spec.hostNetwork ? (sandbox ? input.hostIps : []) : (sandbox?.ips ?? []);
   const kept = podIps.length > 0 ? podIps : (previous?.podIPs ?? []).map(({ ip }) => ip!);
@@ -47,20 +54,34 @@ export function podStatus(given: StatusInput): PodStatus {
   return status;
 }
 
-/** Whether every init container is done: ended well, or (a sidecar) started. */
-export function isInitialized(inits: readonly Container[], statuses: readonly ContainerStatus[]): boolean {
-  return inits.every((container, index) => {
-    const status = statuses[index]!;
-    return isSidecar(container) ? status.started === true : status.state?.terminated?.exitCode === 0;
-  });
+/** Whether all containers are being started anew: known by those that asked for it, which are taken away last. */
+function restartOfAll({ pod, runtime, previous, ended }: StatusInput): Partial<StatusInput> {
+  if (ended || !mayRestartAll(pod)) return {};
+  if (restartAllCauses(pod, runtime).length > 0) return { restartingAll: true, hasRestartCauses: true };
+  // All have been taken away and none has been made again.
+  const own = new Set([...(pod.spec.initContainers ?? []), ...pod.spec.containers].map(({ name }) => name));
+  const was = previous?.conditions?.some(({ type, status }) => type === 'AllContainersRestarting' && status === 'True');
+  return was && !runtime.containers.some(({ name }) => own.has(name)) ? { restartingAll: true } : {};
 }
 
-function markWaitingInits(inits: readonly Container[], statuses: ContainerStatus[]): void {
-  let waits = false;
-  for (const [index, container] of inits.entries()) {
-    const status = statuses[index]!;
-    if (waits && status.state?.waiting?.reason === 'ContainerCreating')
-      status.state = { waiting: { reason: 'PodInitializing' } };
-    if (isSidecar(container) ? status.started !== true : status.state?.terminated?.exitCode !== 0) waits = true;
+/** The messages of all containers of a pod together may take so many bytes. */
+const maxMessageBytes = 12 * 1024;
+
+function limitMessages(statuses: ContainerStatus[]): void {
+  const most = Math.floor(maxMessageBytes / Math.max(1, statuses.length));
+  for (const status of statuses) {
+    status.state = limited(status.state, most);
+    status.lastState = limited(status.lastState, most);
   }
+}
+
+function limited(state: ContainerState | undefined, bytes: number): ContainerState {
+  const message = state?.terminated?.message;
+  if (message === undefined || Buffer.byteLength(message) <= bytes) return state ?? {};
+  // Not in the middle of a character.
+  const text = Buffer.from(message)
+    .subarray(0, bytes)
+    .toString('utf8')
+    .replace(/\uFFFD$/, '');
+  return { terminated: { ...state!.terminated!, message: text } };
 }

@@ -16,8 +16,12 @@ export interface StatusInput {
   ended: boolean;
   /** The end was not the containers' own doing: makes the phase Failed. */
   failure?: { reason: string; message: string; disruption?: string };
-  /** The app containers cannot start yet. Computed here. */
-  waitsForInit?: boolean;
+  /** All containers are being taken away to be started anew. Computed here, as are the next two. */
+  restartingAll?: boolean;
+  /** Those that asked for it are still there. */
+  hasRestartCauses?: boolean;
+  /** An app container exists: init containers are done. */
+  appsCreated?: boolean;
   /** As in `containerd://…`. */
   runtimeName: string;
   hostIps: string[];
