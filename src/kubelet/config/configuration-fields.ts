@@ -1,7 +1,7 @@
 /**
  * Every field of KubeletConfiguration (kubelet.config.k8s.io/v1beta1): its type, its default, and what becomes of it here.
  *
- * Types: `string`, `boolean`, `integer`, `number`, `duration` (`10s`, `2m0s`), `quantity`, `strings`, `map` (of strings),
+ * Types: `string`, `boolean`, `integer`, `number`, `duration` (`10s`, `2m0s`), `quantity`, `strings`, `map` (of strings), `lists` (of strings, by name),
  * `object` (a part with fields of its own), `objects`. A part lists its fields below its own name, with a dot.
  */
 export interface ConfigurationField {
@@ -14,6 +14,7 @@ export interface ConfigurationField {
     | 'quantity'
     | 'strings'
     | 'map'
+    | 'lists'
     | 'object'
     | 'objects';
   default?: unknown;
@@ -36,8 +37,8 @@ export const configurationFields: Record<string, ConfigurationField> = {
   syncFrequency: { type: 'duration', default: '1m0s' },
   fileCheckFrequency: { type: 'duration', default: '20s' },
   httpCheckFrequency: { type: 'duration', default: '20s' },
-  staticPodURL: { type: 'string', default: '', refused: 'static pods are read from staticPodPath only' },
-  staticPodURLHeader: { type: 'map', refused: 'static pods are read from staticPodPath only' },
+  staticPodURL: { type: 'string', default: '' },
+  staticPodURLHeader: { type: 'lists' },
   address: { type: 'string', default: '0.0.0.0' },
   port: { type: 'integer', default: 10250 },
   readOnlyPort: { type: 'integer', default: 0 },

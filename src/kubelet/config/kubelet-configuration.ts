@@ -10,6 +10,9 @@ import { parseDuration } from './duration.ts';
 export interface KubeletConfiguration {
   enableServer: boolean;
   staticPodPath: string;
+  staticPodURL: string;
+  staticPodURLHeader?: Record<string, string[]>;
+  httpCheckFrequency: string;
   podLogsDir: string;
   syncFrequency: string;
   fileCheckFrequency: string;
@@ -160,6 +163,11 @@ function checkType(path: string, { type }: ConfigurationField, value: unknown): 
     strings: () => Array.isArray(value) && value.every((one) => typeof one === 'string'),
     map: () =>
       isObject && Object.values(value as object).every((one) => typeof one === 'string' || typeof one === 'number'),
+    lists: () =>
+      isObject &&
+      Object.values(value as object).every(
+        (one) => Array.isArray(one) && one.every((text) => typeof text === 'string'),
+      ),
     object: () => isObject,
     objects: () => Array.isArray(value),
   };
@@ -167,9 +175,11 @@ function checkType(path: string, { type }: ConfigurationField, value: unknown): 
     const wanted =
       type === 'strings'
         ? 'a list of strings'
-        : type === 'objects'
-          ? 'a list'
-          : `${/^[aeiou]/.test(type) ? 'an' : 'a'} ${type}`;
+        : type === 'lists'
+          ? 'a map of lists of strings'
+          : type === 'objects'
+            ? 'a list'
+            : `${/^[aeiou]/.test(type) ? 'an' : 'a'} ${type}`;
     throw new ConfigurationError(path, `must be ${wanted}, not ${JSON.stringify(value)}`);
   }
 }
@@ -187,6 +197,9 @@ function checkRelations(configuration: KubeletConfiguration): void {
     if (port < 0 || port > 65_535) fail(field, `${port} is not between 0 and 65535`);
   }
   checkImageFields(configuration, fail);
+  const url = configuration.staticPodURL;
+  if (url && !/^https?:\/\//.test(url)) fail('staticPodURL', `${url} is no http or https URL`);
+  if (configuration.staticPodURLHeader && !url) fail('staticPodURLHeader', 'is for staticPodURL, which is not set');
   if (configuration.maxPods < 0) fail('maxPods', `${configuration.maxPods} is negative`);
   if (!['cgroupfs', 'systemd'].includes(configuration.cgroupDriver))
     fail('cgroupDriver', `must be cgroupfs or systemd, not ${configuration.cgroupDriver}`);

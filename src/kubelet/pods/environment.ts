@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import {
   type ConfigMap,
   type Container,
@@ -12,6 +10,7 @@ import {
   type Service,
 } from '../../api/index.ts';
 import { PodError } from '../errors.ts';
+import { envFileValue, readVolumeFile } from './env-file.ts';
 import { expandVariables } from './expand.ts';
 import { serviceEnvironment } from './service-environment.ts';
 
@@ -20,7 +19,8 @@ export interface EnvironmentSources {
   /** @throws an error that is fit for the pod's status when it cannot be read; undefined when it does not exist */
   configMap(namespace: string, name: string): Promise<ConfigMap | undefined>;
   secret(namespace: string, name: string): Promise<Secret | undefined>;
-  services(): Promise<Service[]>;
+  /** Every Service; a static pod does not wait for the list, which may come from a server that it is itself. */
+  services(pod: Pod): Promise<Service[]>;
   /** Resources that pods may have on this node, for limits that a container does not set. */
   allocatable(): Record<string, string>;
   podIps: string[];
@@ -38,7 +38,7 @@ export async function makeEnvironment(
 ): Promise<Map<string, string>> {
   const result = new Map<string, string>();
   const services = serviceEnvironment(
-    await sources.services(),
+    await sources.services(pod),
     pod.metadata.namespace!,
     pod.spec!.enableServiceLinks ?? true,
   );
@@ -119,25 +119,25 @@ async function variableValue(
   return undefined;
 }
 
-/** A variable from a file of `NAME=value` lines in a volume. */
+/** A variable from a file in a volume. */
 async function fileValue(
   { volumeName, path, key, optional }: { volumeName: string; path: string; key: string; optional?: boolean },
   sources: EnvironmentSources,
 ): Promise<string | undefined> {
   const volume = sources.volumes.get(volumeName);
   if (!volume) throw configError(`cannot find the volume "${volumeName}" referenced by FileKeyRef`);
-  if (path.split('/').includes('..')) throw configError(`path ${path} of FileKeyRef leaves the volume`);
-  const text = await readFile(join(volume, path), 'utf8').catch(() => undefined);
-  for (const line of (text ?? '').split('\n')) {
-    const match = /^\s*([A-Za-z_][\w.-]*)=('?)(.*)\2\s*$/.exec(line);
-    if (match?.[1] === key) return match[3];
+  let value: string | undefined;
+  try {
+    value = envFileValue(await readVolumeFile(volume, path), key);
+  } catch (error) {
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    if (isMissing && optional) return undefined;
+    const why = isMissing ? 'it does not exist' : (error as Error).message;
+    throw configError(`couldn't parse env file ${path} of volume ${volumeName}: ${why}`);
   }
-  if (optional) return undefined;
-  throw configError(
-    text === undefined
-      ? `couldn't parse env file ${path}`
-      : `environment variable key "${key}" not found in file "${path}"`,
-  );
+  if (value === undefined && !optional)
+    throw configError(`environment variable key "${key}" not found in file "${path}" of volume ${volumeName}`);
+  return value;
 }
 
 /** The value of a downward API field. @throws PodError for a field that there is not */

@@ -1,4 +1,4 @@
-import type { ConfigMap, RuntimeClass, Secret, Service } from '../../api/index.ts';
+import type { ConfigMap, Pod, RuntimeClass, Secret, Service } from '../../api/index.ts';
 import type { Backoff, Clock } from '../../async/index.ts';
 import type { Logger } from '../../log/index.ts';
 import type { KubeletSettings } from '../config/settings.ts';
@@ -17,8 +17,8 @@ export interface ObjectReader {
   configMap(namespace: string, name: string): Promise<ConfigMap | undefined>;
   secret(namespace: string, name: string): Promise<Secret | undefined>;
   runtimeClass(name: string): Promise<RuntimeClass | undefined>;
-  /** Every Service, once the list is complete. */
-  services(): Promise<Service[]>;
+  /** Every Service, once the list is complete; a static pod gets what is known. */
+  services(pod: Pod): Promise<Service[]>;
 }
 
 /** What probes have found, by container. */

@@ -14,6 +14,8 @@ export interface MirrorPodsOptions {
   nodeUid(): string | undefined;
   /** The static pod of that full name, while it is to run. */
   staticPod(name: string): Pod | undefined;
+  /** Whether a pod of that full name, other than the one that is to run, is still being ended here. */
+  isEnding(name: string): boolean;
   /** The mirror pod of that full name as the API has it. */
   mirror(name: string): Pod | undefined;
 }
@@ -48,6 +50,8 @@ export class MirrorPods {
     const { staticPod, mirror } = this.#options;
     const pod = staticPod(name);
     const picture = mirror(name);
+    // The picture of a pod goes after the pod itself; whoever forgets that asks again.
+    if (picture && this.#options.isEnding(name)) return;
     if (!pod) {
       if (picture) await this.#delete(picture);
       return;

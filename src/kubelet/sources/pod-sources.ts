@@ -9,6 +9,7 @@ import type { PodManager } from '../pods/pod-manager.ts';
 import type { StatusWriter } from '../status/status-writer.ts';
 import { FileSource } from './file-source.ts';
 import { MirrorPods } from './mirror-pods.ts';
+import { UrlSource } from './url-source.ts';
 
 /** What the sources are given. */
 export interface PodSourcesOptions {
@@ -21,14 +22,18 @@ export interface PodSourcesOptions {
   log: Logger;
 }
 
-/** Where pods come from: the API and the directory of static manifests. Tells the pod manager of them. */
+/** Where pods come from: the API, the directory and the URL of static manifests. Tells the pod manager of them. */
 export class PodSources {
   readonly #options: PodSourcesOptions;
+  /** The static pods that are to run, by uid; and as each source told them last. */
   readonly #statics = new Map<string, Pod>();
+  readonly #told = new Map<'file' | 'http', Pod[]>();
   readonly #informer: Informer<Pod> | undefined;
   readonly #mirrors: MirrorPods | undefined;
   #files: FileSource | undefined;
-  #filesReady = false;
+  #urls: UrlSource | undefined;
+  #started = false;
+  #stopped = false;
 
   constructor(options: PodSourcesOptions) {
     this.#options = options;
@@ -48,12 +53,14 @@ export class PodSources {
       nodeUid: options.nodeUid,
       staticPod: (name) => this.#staticByName(name),
       mirror: (name) => this.#mirrorByName(name),
+      isEnding: (name) => this.#isEnding(name),
     });
   }
 
   /** Whether every source has told all its pods: only then a pod that none has told is an orphan. */
   get isReady(): boolean {
-    return this.#filesReady && (this.#informer?.isSynced ?? true);
+    const statics = (!this.#files || this.#told.has('file')) && (!this.#urls || this.#told.has('http'));
+    return this.#started && statics && (this.#informer?.isSynced ?? true);
   }
 
   /** Begins to read. Static pods do not wait for the API. */
@@ -61,30 +68,40 @@ export class PodSources {
     const { settings, clock, log } = this.#options;
     this.#informer?.start(signal);
     void this.#informer?.synced.then(() => this.#checkMirrors());
-    const path = settings.configuration.staticPodPath;
-    if (path) {
+    const { staticPodPath, staticPodURL, staticPodURLHeader, fileCheckFrequency, httpCheckFrequency } =
+      settings.configuration;
+    const { nodeName } = settings;
+    if (staticPodPath) {
       this.#files = new FileSource({
-        path,
-        nodeName: settings.nodeName,
-        rescanMs: durationMs(settings.configuration.fileCheckFrequency),
-        clock,
-        log,
-        onPods: (pods) => this.#fromFiles(pods),
+        ...{ path: staticPodPath, nodeName, rescanMs: durationMs(fileCheckFrequency), clock, log },
+        onPods: (pods) => this.#fromStatic('file', pods),
       });
-      await this.#files.start();
     }
-    this.#filesReady = true;
+    if (staticPodURL) {
+      this.#urls = new UrlSource({
+        ...{ url: staticPodURL, headers: staticPodURLHeader ?? {}, nodeName, clock, log },
+        intervalMs: durationMs(httpCheckFrequency),
+        onPods: (pods) => this.#fromStatic('http', pods),
+      });
+    }
+    await this.#files?.start();
+    // A server that does not answer holds up nothing else.
+    void this.#urls?.start();
+    this.#started = true;
   }
 
   /** Reads no more. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.#files?.stop();
+    this.#urls?.stop();
     this.#informer?.stop();
     await this.#mirrors?.stop();
   }
 
-  /** A pod has been forgotten: if it was static, its picture goes too. */
+  /** A pod has been forgotten: if it was static, its picture goes too, and whoever waited for its end starts. */
   podForgotten(name: string): void {
+    this.#startStatics();
     this.#mirrors?.check(name);
   }
 
@@ -97,7 +114,11 @@ export class PodSources {
         if (owner) manager.setMirror(owner.metadata.uid, undefined);
         status.forget(before.metadata.uid);
         this.#mirrors?.check(key);
-      } else manager.remove(before.metadata.uid);
+      } else {
+        manager.remove(before.metadata.uid);
+        // It may have had the name of a picture.
+        if (this.#staticByName(key)) this.#mirrors?.check(key);
+      }
     }
     if (!now) return;
     if (isMirrorPod(now)) {
@@ -118,26 +139,44 @@ export class PodSources {
     } else this.#mirrors?.check(key);
   }
 
-  #fromFiles(pods: Pod[]): void {
+  #fromStatic(source: 'file' | 'http', pods: Pod[]): void {
     const { manager } = this.#options;
-    const now = new Map(pods.map((pod) => [pod.metadata.uid, pod]));
+    this.#told.set(source, pods);
+    const now = new Map<string, Pod>();
+    for (const pod of [...(this.#told.get('file') ?? []), ...(this.#told.get('http') ?? [])]) {
+      if (!now.has(pod.metadata.uid)) now.set(pod.metadata.uid, pod);
+    }
     for (const [uid, pod] of this.#statics) {
-      if (now.has(uid)) continue;
+      const next = now.get(uid);
+      // A manifest may name its uid: then the content tells whether it is another pod.
+      if (next && hashOf(next) === hashOf(pod)) continue;
       this.#statics.delete(uid);
       manager.remove(uid);
       this.#mirrors?.check(fullName(pod));
     }
-    for (const [uid, pod] of now) {
-      if (this.#statics.has(uid)) continue;
-      this.#statics.set(uid, pod);
+    for (const [uid, pod] of now) if (!this.#statics.has(uid)) this.#statics.set(uid, pod);
+    this.#startStatics();
+  }
+
+  /** Gives the manager what it does not have; a pod whose uid is still being ended under another content waits. */
+  #startStatics(): void {
+    const { manager, clock } = this.#options;
+    if (this.#stopped) return;
+    for (const [uid, pod] of this.#statics) {
+      if (manager.record(uid)) continue;
+      pod.metadata.annotations![configAnnotations.seen] ??= new Date(clock.now()).toISOString();
       manager.upsert(pod, this.#matchingMirror(pod));
       if (this.#informer?.isSynced) this.#mirrors?.check(fullName(pod));
     }
   }
 
+  #isEnding(name: string): boolean {
+    return this.#options.manager.records().some(({ pod, gone }) => gone && fullName(pod) === name);
+  }
+
   #matchingMirror(pod: Pod): Pod | undefined {
     const mirror = this.#mirrorByName(fullName(pod));
-    const hash = pod.metadata.annotations![configAnnotations.hash];
+    const hash = hashOf(pod);
     return mirror?.metadata.annotations?.[configAnnotations.mirror] === hash ? mirror : undefined;
   }
 
@@ -156,4 +195,8 @@ export class PodSources {
     for (const pod of this.#statics.values()) this.#mirrors?.check(fullName(pod));
     for (const pod of this.#informer?.list() ?? []) if (isMirrorPod(pod)) this.#mirrors?.check(fullName(pod));
   }
+}
+
+function hashOf(pod: Pod): string | undefined {
+  return pod.metadata.annotations?.[configAnnotations.hash];
 }

@@ -9,7 +9,7 @@ import { configAnnotations } from '../pods/names.ts';
 /** Where a static pod comes from. */
 export interface StaticPodOptions {
   nodeName: string;
-  /** The manifest's file. */
+  /** The manifest's file, or its URL. */
   file: string;
   /** As in the annotation `kubernetes.io/config.source`. */
   source: 'file' | 'http';
@@ -72,9 +72,12 @@ function toStaticPod(manifest: Record<string, unknown>, options: StaticPodOption
 }
 
 /** A new manifest, another node or another file make another pod. */
-function manifestHash(manifest: object, { nodeName, file }: StaticPodOptions): string {
+function manifestHash(manifest: object, { nodeName, file, source }: StaticPodOptions): string {
   const hash = createHash('md5').update(JSON.stringify(sorted(manifest)));
-  return hash.update(`host:${nodeName}`).update(`file:${file}`).digest('hex');
+  return hash
+    .update(`host:${nodeName}`)
+    .update(`${source === 'file' ? 'file' : 'url'}:${file}`)
+    .digest('hex');
 }
 
 function checkFields(manifest: Record<string, unknown>): void {
