@@ -5,4 +5,5 @@ export { DeadlineError, pollUntil, unlessAborted, withDeadline } from './deadlin
 export { armedFaults, armFaults, type FaultAction, FaultError, faultPoint } from './fault-point.ts';
 export { KeyedQueue, type KeyedQueueOptions } from './keyed-queue.ts';
 export { SerialRunner } from './serial-runner.ts';
+export { TokenBucket } from './token-bucket.ts';
 export { UndoError, UndoStack } from './undo-stack.ts';

@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import type { ApiObject, Draft, ListMeta, Resource } from '../api/index.ts';
-import { type Clock, systemClock } from '../async/index.ts';
+import { type Clock, systemClock, TokenBucket } from '../async/index.ts';
 import { HttpClient, type HttpResponse, type IncomingMessage } from '../wire/http/index.ts';
 import { ApiError } from './api-error.ts';
 import type { ClientConfig } from './kubeconfig.ts';
@@ -87,6 +87,10 @@ export interface ApiClient {
     path: string,
     options?: { headers?: Record<string, string>; signal?: AbortSignal },
   ): Promise<IncomingMessage>;
+  /** Takes other credentials (or another address) for what is sent from now on; what is under way goes on as it is. */
+  reconfigure(config: ClientConfig): void;
+  /** The same client with a limit on how many requests are sent: the rest wait. */
+  limited(rate: { perSecond: number; burst: number }): ApiClient;
   close(): void;
 }
 
@@ -111,26 +115,50 @@ function query(parameters: Record<string, string | number | boolean | undefined>
 
 /** Connects to an API server; nothing is sent before the first call. */
 export function createClient(config: ClientConfig, context: { clock?: Clock } = {}): ApiClient {
-  return new RestClient(config, context.clock ?? systemClock);
+  return new RestClient({ config, http: connect(config), token: undefined }, context.clock ?? systemClock);
+}
+
+function connect(config: ClientConfig): HttpClient {
+  return new HttpClient({
+    baseUrl: config.server,
+    ...(config.ca ? { ca: config.ca } : {}),
+    ...(config.cert ? { cert: config.cert } : {}),
+    ...(config.key ? { key: config.key } : {}),
+    ...(config.serverName ? { serverName: config.serverName } : {}),
+    ...(config.insecureSkipTlsVerify ? { insecureSkipTlsVerify: true } : {}),
+  });
+}
+
+/** What a client and the limited ones made from it have in common. */
+interface Connection {
+  config: ClientConfig;
+  http: HttpClient;
+  token: { value: string; readAt: number; changedAt: number } | undefined;
 }
 
 class RestClient implements ApiClient {
-  readonly config: ClientConfig;
-  readonly #http: HttpClient;
+  readonly #connection: Connection;
   readonly #clock: Clock;
-  #token: { value: string; readAt: number; changedAt: number } | undefined;
+  readonly #bucket: TokenBucket | undefined;
 
-  constructor(config: ClientConfig, clock: Clock) {
-    this.config = config;
+  constructor(connection: Connection, clock: Clock, bucket?: TokenBucket) {
+    this.#connection = connection;
     this.#clock = clock;
-    this.#http = new HttpClient({
-      baseUrl: config.server,
-      ...(config.ca ? { ca: config.ca } : {}),
-      ...(config.cert ? { cert: config.cert } : {}),
-      ...(config.key ? { key: config.key } : {}),
-      ...(config.serverName ? { serverName: config.serverName } : {}),
-      ...(config.insecureSkipTlsVerify ? { insecureSkipTlsVerify: true } : {}),
-    });
+    this.#bucket = bucket;
+  }
+
+  get config(): ClientConfig {
+    return this.#connection.config;
+  }
+
+  reconfigure(config: ClientConfig): void {
+    const { http: before } = this.#connection;
+    Object.assign(this.#connection, { config, http: connect(config), token: undefined });
+    before.retire();
+  }
+
+  limited(rate: { perSecond: number; burst: number }): ApiClient {
+    return new RestClient(this.#connection, this.#clock, new TokenBucket({ ...rate, clock: this.#clock }));
   }
 
   async get<T extends ApiObject>(
@@ -243,8 +271,9 @@ class RestClient implements ApiClient {
       timeoutMs?: number;
     } = {},
   ): Promise<HttpResponse> {
+    await this.#bucket?.take(options.signal);
     const body = typeof options.body === 'object' ? JSON.stringify(options.body) : options.body;
-    const response = await this.#http.request({
+    const response = await this.#connection.http.request({
       method,
       path,
       headers: {
@@ -265,7 +294,8 @@ class RestClient implements ApiClient {
     path: string,
     options: { headers?: Record<string, string>; signal?: AbortSignal } = {},
   ): Promise<IncomingMessage> {
-    const message = await this.#http.stream({
+    await this.#bucket?.take(options.signal);
+    const message = await this.#connection.http.stream({
       method,
       path,
       headers: { ...(await this.#headers()), ...options.headers },
@@ -278,7 +308,7 @@ class RestClient implements ApiClient {
   }
 
   close(): void {
-    this.#http.close();
+    this.#connection.http.close();
   }
 
   async #json<T>(method: string, path: string, body?: object, signal?: AbortSignal, contentType?: string): Promise<T> {
@@ -303,10 +333,11 @@ class RestClient implements ApiClient {
   /** Looks at the file at most once a second; kubelets replace tokens in place. */
   async #readToken(file: string): Promise<string> {
     const now = this.#clock.monotonic();
-    if (this.#token && now - this.#token.readAt < 1_000) return this.#token.value;
+    const known = this.#connection.token;
+    if (known && now - known.readAt < 1_000) return known.value;
     const { mtimeMs } = await stat(file);
-    const value = this.#token?.changedAt === mtimeMs ? this.#token.value : (await readFile(file, 'utf8')).trim();
-    this.#token = { value, readAt: now, changedAt: mtimeMs };
+    const value = known?.changedAt === mtimeMs ? known.value : (await readFile(file, 'utf8')).trim();
+    this.#connection.token = { value, readAt: now, changedAt: mtimeMs };
     return value;
   }
 }

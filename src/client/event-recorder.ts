@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type ApiObject, type ObjectReference, resources } from '../api/index.ts';
-import { type Clock, SerialRunner, systemClock } from '../async/index.ts';
+import { type Clock, SerialRunner, systemClock, TokenBucket } from '../async/index.ts';
 import type { Logger } from '../log/index.ts';
 import type { ApiClient } from './api-client.ts';
 import { isNotFound } from './api-error.ts';
@@ -23,7 +23,12 @@ export interface EventRecorderOptions {
   clock?: Clock;
   /** Events about one object in a burst; after that one every five minutes, as upstream's spam filter. Default 25. */
   burst?: number;
+  /** Events of all objects a second, and in a burst. Default: no limit. */
+  rate?: { perSecond: number; burst: number };
 }
+
+/** Events that wait for their turn; more are lost, the newest first. */
+const mostWaiting = 1000;
 
 interface Known {
   name: string;
@@ -58,6 +63,8 @@ class ApiEventRecorder implements EventRecorder {
   readonly #known = new Map<string, Known>();
   readonly #runner = new SerialRunner();
   readonly #spam: SpamFilter;
+  readonly #bucket: TokenBucket | undefined;
+  #waiting = 0;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(client: ApiClient, options: EventRecorderOptions) {
@@ -65,6 +72,7 @@ class ApiEventRecorder implements EventRecorder {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#spam = new SpamFilter(options.burst ?? 25, this.#clock);
+    this.#bucket = options.rate && new TokenBucket({ ...options.rate, clock: this.#clock });
   }
 
   event(about: ApiObject | ObjectReference, type: 'Normal' | 'Warning', reason: string, message: string): void {
@@ -73,8 +81,11 @@ class ApiEventRecorder implements EventRecorder {
     if (!this.#spam.allows(subject)) return;
     const key = [subject, reference.fieldPath ?? '', type, reason, message].join('\0');
     const note: Note = { reference, type, reason, message: message.slice(0, 1024), key, atMs: this.#clock.now() };
+    if (this.#waiting >= mostWaiting) return this.#options.log?.debug('event lost: too many wait', { reason });
+    this.#waiting++;
     this.#last = this.#runner
       .run(subject, () => this.#write(note))
+      .finally(() => this.#waiting--)
       .catch((error: unknown) => this.#options.log?.debug('event lost', { reason, error }));
   }
 
@@ -84,6 +95,7 @@ class ApiEventRecorder implements EventRecorder {
 
   /** Counts an event up when it is known, else makes it. */
   async #write(note: Note): Promise<void> {
+    await this.#bucket?.take();
     const before = this.#known.get(note.key);
     if (!before || note.atMs - before.at >= seriesMs) return this.#create(note);
     before.count++;

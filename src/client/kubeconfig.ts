@@ -84,8 +84,11 @@ async function readMaterial(file: string, section: Record<string, any>, key: str
   });
 }
 
-/** Writes a kubeconfig with one cluster, user and context. */
-export function formatKubeconfig(config: ClientConfig, names: { cluster: string; user: string }): string {
+/** Writes a kubeconfig with one cluster, user and context. Certificate and key may be named as files instead. */
+export function formatKubeconfig(
+  config: ClientConfig & { certFile?: string; keyFile?: string },
+  names: { cluster: string; user: string },
+): string {
   const base64 = (text: string) => Buffer.from(text).toString('base64');
   const context = `${names.user}@${names.cluster}`;
   return stringify({
@@ -94,13 +97,20 @@ export function formatKubeconfig(config: ClientConfig, names: { cluster: string;
     clusters: [
       {
         name: names.cluster,
-        cluster: { server: config.server, ...(config.ca ? { 'certificate-authority-data': base64(config.ca) } : {}) },
+        cluster: {
+          server: config.server,
+          ...(config.ca ? { 'certificate-authority-data': base64(config.ca) } : {}),
+          ...(config.serverName ? { 'tls-server-name': config.serverName } : {}),
+          ...(config.insecureSkipTlsVerify ? { 'insecure-skip-tls-verify': true } : {}),
+        },
       },
     ],
     users: [
       {
         name: names.user,
         user: {
+          ...(config.certFile ? { 'client-certificate': config.certFile } : {}),
+          ...(config.keyFile ? { 'client-key': config.keyFile } : {}),
           ...(config.cert ? { 'client-certificate-data': base64(config.cert) } : {}),
           ...(config.key ? { 'client-key-data': base64(config.key) } : {}),
           ...(config.token ? { token: config.token } : {}),

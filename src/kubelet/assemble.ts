@@ -34,6 +34,8 @@ export const kubeletVersion = 'v1.36.2';
 export interface Ground {
   settings: KubeletSettings;
   api: ApiClient | undefined;
+  /** The API server for signs of life and events, which have no limit or another one. */
+  heartbeat: ApiClient | undefined;
   client: RuntimeClient;
   metrics: KubeletMetrics;
   /** What the runtime says about itself. */
@@ -58,7 +60,7 @@ const staleViewMs = 180_000;
 /** Puts the parts together; none has begun to work but the node reporter. */
 export function assemble(ground: Ground) {
   const { settings, api, client, metrics, runtime, signal, log, clock } = ground;
-  const recorder = api && createEventRecorder(api, { component: 'kubelet', host: settings.nodeName, log, clock });
+  const recorder = makeRecorder(ground);
   const events = new PodEvents(recorder, log);
   const capacity = readMachineCapacity(settings.rootDirectory);
   const cache: RuntimeCache = new RuntimeCache(client, clock, (uid, one) => manager.runtimeChanged(uid, one));
@@ -116,8 +118,17 @@ export function assemble(ground: Ground) {
   return { ...parts, companions };
 }
 
+/** Writes events, as many as the configuration allows. */
+function makeRecorder({ settings, heartbeat, log, clock }: Ground): EventRecorder | undefined {
+  const { eventRecordQPS, eventBurst } = settings.configuration;
+  const rate = { perSecond: eventRecordQPS || 5, burst: eventBurst || 10 };
+  return (
+    heartbeat && createEventRecorder(heartbeat, { component: 'kubelet', host: settings.nodeName, rate, log, clock })
+  );
+}
+
 function makeNode(
-  { settings, api, client, log, clock }: Ground,
+  { settings, heartbeat, client, log, clock }: Ground,
   capacity: MachineCapacity,
   cache: RuntimeCache,
   events: EventRecorder | undefined,
@@ -130,7 +141,7 @@ function makeNode(
   };
   return startNodeReporter({
     settings,
-    client: api,
+    client: heartbeat,
     runtime: client,
     capacity,
     inputs: { podLifecycleProblem, volumesInUse },

@@ -1,18 +1,22 @@
 import { mkdir } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { CgroupDriver } from '../api/cri/index.ts';
+import type { Node } from '../api/index.ts';
 import type { Clock, Component, StopOptions } from '../async/index.ts';
+import type { ApiClient } from '../client/index.ts';
 import type { Logger } from '../log/index.ts';
 import { assemble, type Ground, type Parts } from './assemble.ts';
+import { ServingTls } from './certificates/serving-tls.ts';
 import { durationMs } from './config/duration.ts';
+import { isFeatureOn } from './config/feature-gates.ts';
 import { type KubeletConfig, type KubeletSettings, resolveSettings } from './config/settings.ts';
 import { KubeletMetrics } from './metrics/kubelet-metrics.ts';
 import { measureRuntime } from './metrics/measure-calls.ts';
+import { checkHost } from './node/host-checks.ts';
 import { rotateLogs } from './pods/log-rotation.ts';
 import type { PodTimeline } from './pods/ports.ts';
 import { connectRuntime, isUnavailable, type RuntimeClient } from './pods/runtime-client.ts';
 import { type KubeletServer, startKubeletServer } from './server/index.ts';
-import { servingMaterial } from './serving-certificate.ts';
 
 /** What every component is given. */
 export interface KubeletContext {
@@ -63,12 +67,14 @@ class Kubelet implements KubeletComponent {
   async #start(): Promise<void> {
     const { log, clock } = this.#context;
     const { rootDirectory, podLogsDirectory, containerLogsDirectory, nodeName } = this.#settings;
+    checkHost(this.#settings.configuration, log);
     await mkdir(rootDirectory, { recursive: true, mode: 0o750 });
     for (const directory of [`${rootDirectory}/pods`, podLogsDirectory, containerLogsDirectory]) {
       await mkdir(directory, { recursive: true, mode: 0o755 });
     }
+    const { client, serving: given } = this.#config;
     const tls = this.#settings.configuration.enableServer
-      ? await servingMaterial(this.#config, this.#settings, clock)
+      ? await ServingTls.load({ settings: this.#settings, given, client, log, clock })
       : undefined;
     const runtime = await askRuntime(this.#client, this.#context, this.#end.signal);
     log.info('kubelet starts', { node: nodeName, runtime: runtime.name });
@@ -76,7 +82,7 @@ class Kubelet implements KubeletComponent {
     const settings = this.#settings;
     const parts = assemble({
       settings,
-      api: this.#config.client,
+      ...clientsOf(this.#config.client, settings),
       client: this.#client,
       metrics: this.#metrics,
       runtime,
@@ -88,6 +94,7 @@ class Kubelet implements KubeletComponent {
     const serving = this.#serve(parts, tls);
     // Awaited below; a port that is taken is told there, and not as an error that nobody handled.
     serving.catch(() => {});
+    tls?.follow(() => addressesForCertificate(parts.node.node(), settings), signal);
     await parts.watch.start();
     signal.throwIfAborted();
     await parts.plugins.start();
@@ -110,14 +117,15 @@ class Kubelet implements KubeletComponent {
     await Promise.race([parts.node.ready, aborted(signal)]);
   }
 
-  async #serve(parts: Parts, tls: { cert: string; key: string } | undefined): Promise<void> {
+  async #serve(parts: Parts, tls: ServingTls | undefined): Promise<void> {
     const { log, clock } = this.#context;
     this.#server = await startKubeletServer({
       settings: this.#settings,
       client: this.#config.client,
       runtime: this.#client,
       pods: parts.directory,
-      tls: tls ?? { cert: '', key: '' },
+      tls: tls?.tls ?? {},
+      onServer: (server) => tls?.attach(server),
       problem: () => (parts.cache.ageMs > 180_000 ? 'the view of the runtime is outdated' : undefined),
       log,
       clock,
@@ -152,6 +160,25 @@ class Kubelet implements KubeletComponent {
     await this.#server?.close();
     this.#client.close();
   }
+}
+
+/** The API server for most things, limited as the configuration says, and for signs of life and events. */
+function clientsOf(client: ApiClient | undefined, { configuration }: KubeletSettings) {
+  const { kubeAPIQPS, kubeAPIBurst } = configuration;
+  const rate = { perSecond: kubeAPIQPS || 50, burst: kubeAPIBurst || 100 };
+  return { api: client?.limited(rate), heartbeat: client };
+}
+
+/** The names that a certificate for the server of the node has to carry, once the node is registered. */
+function addressesForCertificate(node: Node | undefined, { configuration }: KubeletSettings) {
+  const addresses = node?.status?.addresses ?? [];
+  const of = (...types: string[]) => [
+    ...new Set(addresses.filter(({ type }) => types.includes(type)).map(({ address }) => address)),
+  ];
+  const ipAddresses = of('InternalIP', 'ExternalIP');
+  const dnsNames = of('Hostname', 'InternalDNS', 'ExternalDNS');
+  const isEnough = ipAddresses.length > 0 || isFeatureOn(configuration.featureGates, 'AllowDNSOnlyNodeCSR');
+  return isEnough && dnsNames.length + ipAddresses.length > 0 ? { dnsNames, ipAddresses } : undefined;
 }
 
 /** Waits until the runtime answers, and asks what it is. */

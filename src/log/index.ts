@@ -1,1 +1,1 @@
-export { createLogger, type Fields, type Level, type Logger, type LogSink, textSink } from './logger.ts';
+export { createLogger, type Fields, jsonSink, type Level, type Logger, type LogSink, textSink } from './logger.ts';

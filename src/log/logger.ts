@@ -48,6 +48,21 @@ export function textSink(write: (line: string) => void, now: () => number): LogS
   };
 }
 
+/** A sink that writes one JSON object a line, with the names of fields that Kubernetes' components use: ts, logger, msg, v, err. */
+export function jsonSink(write: (line: string) => void, now: () => number): LogSink {
+  return (level, component, message, { error, ...fields }) => {
+    const err = error === undefined ? {} : { err: error instanceof Error ? describeError(error) : error };
+    const plain = Object.fromEntries(
+      Object.entries(fields).map(([key, value]) => [
+        key,
+        value instanceof Error ? describeError(value) : typeof value === 'bigint' ? String(value) : value,
+      ]),
+    );
+    const head = { ts: now(), level, logger: component, msg: message, v: level === 'debug' ? 4 : 0 };
+    write(`${JSON.stringify({ ...head, ...plain, ...err })}\n`);
+  };
+}
+
 function formatValue(value: unknown): string {
   if (value instanceof Error) return JSON.stringify(describeError(value));
   if (typeof value === 'string') return /^[\w./:@=+-]+$/.test(value) ? value : JSON.stringify(value);

@@ -17,6 +17,8 @@ export interface ComponentContext {
   clock: Clock;
   /** Changes the level of `log`; missing where several components share it. */
   setLogLevel?(level: Level): void;
+  /** Changes how lines of `log` are written; missing where several components share it. */
+  setLogFormat?(format: 'text' | 'json'): void;
 }
 
 /** A component that can read its configuration again. */

@@ -13,6 +13,8 @@ export interface Flag {
   short?: string;
   /** The empty string is refused. */
   notEmpty?: true;
+  /** A switch that was not given is undefined, not false. */
+  optional?: true;
 }
 
 /** The options of a command, by name. */
@@ -56,7 +58,9 @@ export function parseFlags<F extends Flags>(
     const values: Record<string, unknown> = {};
     for (const [name, flag] of Object.entries(flags)) {
       values[name] =
-        parsed.values[name] ?? flag.default ?? (flag.multiple ? [] : flag.type === 'boolean' ? false : undefined);
+        parsed.values[name] ??
+        flag.default ??
+        (flag.multiple ? [] : flag.type === 'boolean' && !flag.optional ? false : undefined);
     }
     for (const [name, flag] of Object.entries(flags))
       if (flag.notEmpty && values[name] === '') throw new Error(`option '--${name}' must not be empty`);
@@ -72,12 +76,23 @@ export function readLogLevel(text: string): number {
   return Number(text);
 }
 
-/** Go programs take `--flag=true` for booleans, and their users write it. */
+const yes = /^(?:1|t|true)$/i;
+const no = /^(?:0|f|false)$/i;
+
+/** What users of Go programs write: `--flag=true` and its likes for switches, `--some_flag`, `-v=4`. */
 function normalise(flags: Flags, argv: readonly string[]): string[] {
   return argv.map((argument) => {
-    const match = /^--([\w-]+)=(true|false)$/.exec(argument);
-    if (!match || flags[match[1]!]?.type !== 'boolean') return argument;
-    return match[2] === 'true' ? `--${match[1]}` : `--no-${match[1]}`;
+    const short = /^-(\w)=(.*)$/s.exec(argument);
+    if (short) return `-${short[1]}${short[2]}`;
+    const match = /^--([\w-]+)(?:=(.*))?$/s.exec(argument);
+    if (!match) return argument;
+    const [, given = '', value] = match;
+    const name = Object.hasOwn(flags, given) ? given : given.replaceAll('_', '-');
+    if (flags[name]?.type === 'boolean' && value !== undefined) {
+      if (yes.test(value)) return `--${name}`;
+      if (no.test(value)) return `--no-${name}`;
+    }
+    return value === undefined ? `--${name}` : `--${name}=${value}`;
   });
 }
 

@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline';
 import { systemClock } from '../async/index.ts';
-import { createLogger, type Level, textSink } from '../log/index.ts';
+import { createLogger, jsonSink, type Level, textSink } from '../log/index.ts';
 import type { ComponentContext, ComponentModule } from './component-module.ts';
 import { readLogLevel } from './flags.ts';
 import { messages } from './launch.ts';
@@ -52,9 +52,12 @@ export async function runAction(
 
 function makeContext(name: string, values: Record<string, unknown>): ComponentContext {
   let level: Level = readLogLevel(String(values['v'] ?? 2)) >= 4 ? 'debug' : 'info';
+  const write = (line: string): void => void process.stderr.write(line);
+  const sinks = { text: textSink(write, systemClock.now), json: jsonSink(write, systemClock.now) };
+  let sink = sinks.text;
   const log = createLogger(
     name,
-    textSink((line) => process.stderr.write(line), systemClock.now),
+    (...line) => sink(...line),
     () => level,
   );
   return {
@@ -62,6 +65,9 @@ function makeContext(name: string, values: Record<string, unknown>): ComponentCo
     clock: systemClock,
     setLogLevel: (to) => {
       level = to;
+    },
+    setLogFormat: (format) => {
+      sink = sinks[format];
     },
   };
 }

@@ -45,6 +45,9 @@ export const results = {
     'int ioctl(int fd, unsigned long request, _Inout_ void *argument)',
   ),
   flock: declare<[fd: number, operation: number]>('int flock(int fd, int operation)'),
+  // Limits of this process.
+  getrlimit: declare<[resource: number, limit: Bytes]>('int getrlimit(int resource, _Out_ void *limit)'),
+  setrlimit: declare<[resource: number, limit: Bytes]>('int setrlimit(int resource, const void *limit)'),
   // Sockets.
   socket: declare<[domain: number, type: number, protocol: number]>('int socket(int domain, int type, int protocol)'),
   bind: declare<[fd: number, address: Bytes, length: number]>(

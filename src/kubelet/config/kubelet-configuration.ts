@@ -3,6 +3,7 @@ import { parseQuantity, type Taint } from '../../api/index.ts';
 import { ConfigurationError } from '../errors.ts';
 import type { VerificationPolicy } from '../images/verification-policy.ts';
 import { checkImageFields } from './check-images.ts';
+import { checkConfiguration } from './configuration-checks.ts';
 import { type ConfigurationField, configurationFields } from './configuration-fields.ts';
 import { parseDuration } from './duration.ts';
 
@@ -23,6 +24,9 @@ export interface KubeletConfiguration {
   tlsPrivateKeyFile: string;
   tlsCipherSuites?: string[];
   tlsMinVersion: string;
+  tlsCurvePreferences?: number[];
+  rotateCertificates: boolean;
+  serverTLSBootstrap: boolean;
   authentication: {
     x509: { clientCAFile: string };
     webhook: { enabled: boolean; cacheTTL: string };
@@ -72,6 +76,16 @@ export interface KubeletConfiguration {
   kubeReserved?: Record<string, string>;
   allowedUnsafeSysctls: string[];
   providerID: string;
+  featureGates: Record<string, boolean>;
+  kubeAPIQPS: number;
+  kubeAPIBurst: number;
+  maxOpenFiles: number;
+  kubeletCgroups: string;
+  failSwapOn: boolean;
+  failCgroupV1: boolean;
+  protectKernelDefaults: boolean;
+  volumePluginDir: string;
+  logging: { format?: string; verbosity?: number };
   enableSystemLogHandler: boolean;
   crashLoopBackOff: { maxContainerRestartPeriod: string };
   seccompDefault: boolean;
@@ -90,24 +104,30 @@ export interface KubeletConfiguration {
  */
 export function parseKubeletConfiguration(text: string, drafts: readonly string[] = []): KubeletConfiguration {
   let merged: Record<string, unknown> = {};
-  for (const one of [text, ...drafts]) merged = mergeObjects(merged, parseOne(one));
+  for (const one of [text, ...drafts]) merged = mergeObjects(merged, readFields(one));
   return completeConfiguration(merged);
 }
 
-function parseOne(text: string): Record<string, unknown> {
+/** The fields of one file, checked for names and types. @throws ConfigurationError */
+export function readFields(text: string): Record<string, unknown> {
   const document = parseDocument(text, { uniqueKeys: true });
   const problem = document.errors[0];
-  if (problem) throw new ConfigurationError('KubeletConfiguration', problem.message.split('\n')[0]!);
+  if (problem) {
+    const name =
+      problem.code === 'DUPLICATE_KEY' ? /^\s*"?([\w./-]+)/.exec(text.slice(problem.pos[0]))?.[1] : undefined;
+    if (name) throw new ConfigurationError(name, 'is there twice: names must be unique');
+    throw new ConfigurationError('KubeletConfiguration', problem.message.split('\n')[0]!);
+  }
   const value: unknown = document.toJS();
-  if (value === null || value === undefined) return {};
-  if (typeof value !== 'object' || Array.isArray(value))
-    throw new ConfigurationError('KubeletConfiguration', 'not an object');
-  const { apiVersion, kind, ...rest } = value as Record<string, unknown>;
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+  if (value !== null && !isObject) throw new ConfigurationError('KubeletConfiguration', 'not an object');
+  const { apiVersion, kind, ...rest } = (value ?? {}) as Record<string, unknown>;
   if (kind !== 'KubeletConfiguration')
     throw new ConfigurationError('kind', `must be KubeletConfiguration, not ${String(kind)}`);
   if (apiVersion !== 'kubelet.config.k8s.io/v1beta1') {
     throw new ConfigurationError('apiVersion', `must be kubelet.config.k8s.io/v1beta1, not ${String(apiVersion)}`);
   }
+  checkFields(rest, '');
   return rest;
 }
 
@@ -188,19 +208,13 @@ function checkRelations(configuration: KubeletConfiguration): void {
   const fail = (field: string, message: string): never => {
     throw new ConfigurationError(field, message);
   };
+  checkConfiguration(configuration);
   const { imageGCLowThresholdPercent: low, imageGCHighThresholdPercent: high } = configuration;
-  if (high < 0 || high > 100) fail('imageGCHighThresholdPercent', `${high} is not between 0 and 100`);
-  if (low < 0 || low >= high)
-    fail('imageGCLowThresholdPercent', `${low} must be less than imageGCHighThresholdPercent ${high}`);
-  for (const field of ['port', 'healthzPort', 'readOnlyPort'] as const) {
-    const port = configuration[field];
-    if (port < 0 || port > 65_535) fail(field, `${port} is not between 0 and 65535`);
-  }
   checkImageFields(configuration, fail);
   const url = configuration.staticPodURL;
   if (url && !/^https?:\/\//.test(url)) fail('staticPodURL', `${url} is no http or https URL`);
   if (configuration.staticPodURLHeader && !url) fail('staticPodURLHeader', 'is for staticPodURL, which is not set');
-  if (configuration.maxPods < 0) fail('maxPods', `${configuration.maxPods} is negative`);
+  if (low >= high) fail('imageGCLowThresholdPercent', `${low} must be less than imageGCHighThresholdPercent ${high}`);
   if (!['cgroupfs', 'systemd'].includes(configuration.cgroupDriver))
     fail('cgroupDriver', `must be cgroupfs or systemd, not ${configuration.cgroupDriver}`);
   const parallel = configuration.maxParallelImagePulls;
@@ -224,7 +238,8 @@ function checkRelations(configuration: KubeletConfiguration): void {
   }
 }
 
-function mergeObjects(below: Record<string, unknown>, above: Record<string, unknown>): Record<string, unknown> {
+/** One configuration over another: objects are merged, everything else is replaced. */
+export function mergeObjects(below: Record<string, unknown>, above: Record<string, unknown>): Record<string, unknown> {
   const merged = { ...below };
   for (const [name, value] of Object.entries(above)) {
     const old = merged[name];

@@ -20,6 +20,16 @@ export interface KubeletConfig {
   serving?: { cert: string; key: string };
   /** Programs that give logins for images: their configuration (a file or a directory), and where they are. */
   imageCredentialProviders?: { config: string; binDirectory: string };
+  /** Where certificates of the node are kept. Default: `pki` below the root directory. */
+  certDirectory?: string;
+  /** The addresses were chosen for this node, so that a cloud has to agree with them. Default false. */
+  nodeIpsGiven?: boolean;
+  /** A cloud controller completes the node: it begins with a taint, which that one takes away. Default false. */
+  externalCloud?: boolean;
+  /** Allocatable is not lessened by the hard eviction thresholds. Default false. */
+  ignoreEvictionInAllocatable?: boolean;
+  /** The runtime's cgroup, for its statistics. Default: unknown. */
+  runtimeCgroups?: string;
   /** KubeletConfiguration fields, checked strictly; defaults as upstream's. */
   configuration?: Record<string, unknown>;
 }
@@ -28,8 +38,13 @@ export interface KubeletConfig {
 export interface KubeletSettings {
   nodeName: string;
   nodeIps: string[];
+  nodeIpsGiven: boolean;
   nodeLabels: Record<string, string>;
+  externalCloud: boolean;
+  ignoreEvictionInAllocatable: boolean;
+  runtimeCgroups: string;
   rootDirectory: string;
+  certDirectory: string;
   podLogsDirectory: string;
   containerLogsDirectory: string;
   runtimeEndpoint: string;
@@ -46,11 +61,17 @@ export interface KubeletSettings {
 export function resolveSettings(config: KubeletConfig): KubeletSettings {
   const configuration = completeConfiguration(config.configuration ?? {});
   const podLogsDirectory = configuration.podLogsDir;
+  const rootDirectory = config.rootDirectory ?? '/var/lib/kubelet';
   return {
     nodeName: config.nodeName,
     nodeIps: config.nodeIps ?? [],
     nodeLabels: config.nodeLabels ?? {},
-    rootDirectory: config.rootDirectory ?? '/var/lib/kubelet',
+    nodeIpsGiven: config.nodeIpsGiven ?? false,
+    externalCloud: config.externalCloud ?? false,
+    ignoreEvictionInAllocatable: config.ignoreEvictionInAllocatable ?? false,
+    runtimeCgroups: config.runtimeCgroups ?? '',
+    rootDirectory,
+    certDirectory: config.certDirectory ?? `${rootDirectory}/pki`,
     podLogsDirectory,
     containerLogsDirectory:
       config.containerLogsDirectory ?? podLogsDirectory.replace(/\/*$/, '').replace(/[^/]*$/, 'containers'),

@@ -8,6 +8,7 @@ import {
   type HttpServer,
   type IncomingMessage,
   type ServerResponse,
+  type ServerTls,
   type Socket,
 } from '../../wire/http/index.ts';
 import { refuseUpgrade } from '../../wire/streams/index.ts';
@@ -30,7 +31,9 @@ export interface KubeletServerOptions {
   runtime: RuntimeClient;
   pods: PodDirectory;
   /** PEM: the server's certificate and key, and who signs clients' certificates. */
-  tls: { cert: string; key: string; clientCa?: string };
+  tls: ServerTls;
+  /** Told of the server before it listens: certificates may change. */
+  onServer?: (server: HttpServer) => void;
   /** Why the kubelet is not well, for /healthz; undefined when it is. */
   problem: () => string | undefined;
   log: Logger;
@@ -63,6 +66,7 @@ export async function startKubeletServer(options: KubeletServerOptions): Promise
       upgrade: (request, socket, head) => void upgrade(options, gate, request, socket as Socket, head),
       onError: (error) => options.log.warn('request failed', { error }),
     });
+    options.onServer?.(server);
     await server.listen({ host: configuration.address, port: configuration.port });
     servers.push(server);
   }

@@ -1,92 +1,111 @@
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { parseKubeletConfiguration, startKubelet } from '../../kubelet/index.ts';
-import { findNodeIp } from '../addresses.ts';
-import { defineComponent } from '../component-module.ts';
-import { UsageError } from '../flags.ts';
-import { clientFlags, clientFrom, commonFlags, nodeNameFrom, readConfiguration } from './common.ts';
+import {
+  ConfigurationError,
+  type KubeletConfiguration,
+  kubeletFlags,
+  kubeletVersion,
+  loadConfiguration,
+  prepareOwnProcess,
+  startNodeAgent,
+} from '../../kubelet/index.ts';
+import { nodeAddresses } from '../addresses.ts';
+import { type ComponentContext, defineComponent } from '../component-module.ts';
+import { type Flag, type Flags, UsageError } from '../flags.ts';
+import { nodeNameFrom } from './common.ts';
+import { readNodeLabels } from './node-labels.ts';
 
-export default defineComponent({
+type Values = Record<string, string | boolean | string[] | undefined>;
+
+export default defineComponent<Flags>({
   name: 'kubelet',
-  summary: 'Runs the pods of one node on any CRI runtime. Takes the place of the upstream kubelet.',
-  flags: {
-    config: { type: 'string', value: 'FILE', help: 'a KubeletConfiguration (kubelet.config.k8s.io/v1beta1)' },
-    'config-dir': {
-      type: 'string',
-      value: 'DIR',
-      help: 'more of it: files *.conf, laid over --config in the order of their names',
-    },
-    ...clientFlags,
-    'container-runtime-endpoint': { type: 'string', value: 'unix://SOCKET', help: "the runtime's CRI socket" },
-    'hostname-override': { type: 'string', value: 'NAME', help: 'the name of the node' },
-    'node-ip': {
-      type: 'string',
-      value: 'ADDRESS',
-      help: 'the address of the node (two for dual stack, comma separated)',
-    },
-    'node-labels': { type: 'string', value: 'K=V,…', help: 'labels to register the node with' },
-    'root-dir': { type: 'string', value: 'DIR', default: '/var/lib/kubelet', help: "where pods' files are kept" },
-    'image-credential-provider-config': {
-      type: 'string',
-      value: 'PATH',
-      help: 'a CredentialProviderConfig: programs that give logins for images (a file, or a directory of them)',
-    },
-    'image-credential-provider-bin-dir': { type: 'string', value: 'DIR', help: 'where those programs are' },
-    'pod-manifest-path': { type: 'string', value: 'DIR', help: 'manifests of static pods' },
-    ...commonFlags,
+  summary: 'Runs the pods of one node on any CRI runtime. Takes the place of the upstream kubelet (docs/kubelet.md).',
+  flags: makeFlags(),
+  async once(given) {
+    const values = given as Values;
+    if (values['version']) console.log(`Kubernetes ${kubeletVersion}`);
+    return values['version'] === true;
   },
-  async start(values, context) {
-    const configuration = await loadConfiguration(values.config, values['config-dir']);
-    const endpoint = values['container-runtime-endpoint'];
-    const manifests = values['pod-manifest-path'];
-    return startKubelet(
+  async start(given, context) {
+    const values = given as Values;
+    const text = (name: string): string => (values[name] as string | undefined) ?? '';
+    const configuration = await understood(() => loadConfiguration(values, context.log));
+    await prepare(configuration, context);
+    const rootDirectory = text('root-dir') || '/var/lib/kubelet';
+    if (!['', 'external'].includes(text('cloud-provider')))
+      throw new UsageError(
+        `--cloud-provider ${text('cloud-provider')}: cloud providers are external; leave it away or say external`,
+      );
+    return startNodeAgent(
       {
-        ...(values.kubeconfig || values.master ? { client: await clientFrom(values, 'kubelet', context) } : {}),
-        nodeName: nodeNameFrom(values['hostname-override']),
-        nodeIps: values['node-ip'] ? values['node-ip'].split(',') : [findNodeIp('10.88.0.0/16')],
-        nodeLabels: readLabels(values['node-labels']),
-        rootDirectory: values['root-dir'],
-        ...credentialProviders(values['image-credential-provider-config'], values['image-credential-provider-bin-dir']),
-        configuration: {
-          ...configuration,
-          ...(endpoint ? { containerRuntimeEndpoint: endpoint } : {}),
-          ...(manifests ? { staticPodPath: manifests } : {}),
-        },
+        ...(text('kubeconfig') ? { kubeconfig: text('kubeconfig') } : {}),
+        ...(text('bootstrap-kubeconfig') ? { bootstrapKubeconfig: text('bootstrap-kubeconfig') } : {}),
+        ...(text('master') ? { server: text('master') } : {}),
+        ...(text('lock-file') ? { lockFile: text('lock-file') } : {}),
+        exitOnLockContention: values['exit-on-lock-contention'] === true,
+        nodeName: nodeNameFrom(text('hostname-override')),
+        nodeIps: nodeAddresses(text('node-ip')),
+        nodeIpsGiven: text('node-ip') !== '' && !/^(?:0\.0\.0\.0|::)$/.test(text('node-ip')),
+        nodeLabels: readNodeLabels((values['node-labels'] as string[] | undefined) ?? []),
+        rootDirectory,
+        certDirectory: text('cert-dir') || `${rootDirectory}/pki`,
+        externalCloud: text('cloud-provider') === 'external',
+        ignoreEvictionInAllocatable: values['experimental-allocatable-ignore-eviction'] === true,
+        runtimeCgroups: text('runtime-cgroups'),
+        ...credentialProviders(text('image-credential-provider-config'), text('image-credential-provider-bin-dir')),
+        configuration,
       },
       context,
     );
   },
 });
 
-function credentialProviders(config: string | undefined, binDirectory: string | undefined) {
-  if (config === undefined && binDirectory === undefined) return {};
-  if (config === undefined || binDirectory === undefined)
+function credentialProviders(config: string, binDirectory: string) {
+  if (!config && !binDirectory) return {};
+  if (!config || !binDirectory)
     throw new UsageError('--image-credential-provider-config and --image-credential-provider-bin-dir go together');
   return { imageCredentialProviders: { config, binDirectory } };
 }
 
-async function loadConfiguration(
-  file: string | undefined,
-  directory: string | undefined,
-): Promise<Record<string, unknown>> {
-  const names = directory ? (await readdir(directory)).filter((name) => name.endsWith('.conf')).sort() : [];
-  const drafts = await Promise.all(names.map((name) => readConfiguration(join(directory!, name))));
-  const base = file
-    ? await readConfiguration(file)
-    : 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n';
+/** Upstream's flags in the form that commands have theirs. */
+function makeFlags(): Flags {
+  const flags: Flags = {
+    master: { type: 'string', value: 'URL', help: "the API server's address, in place of the kubeconfig's" },
+  };
+  for (const [name, { kind, field, help, value, short, ignored, refused }] of Object.entries(kubeletFlags)) {
+    const repeated = !['bool', 'text', 'number'].includes(kind);
+    const why = refused ? `only ${refused.default || "''"}: ${refused.why}` : ignored ? `does nothing: ${ignored}` : '';
+    const flag: Flag = {
+      type: kind === 'bool' ? 'boolean' : 'string',
+      help: help ?? (field ? `${field} of the configuration` : why),
+      ...(value ? { value } : {}),
+      ...(short ? { short } : {}),
+      ...(kind === 'bool' ? { optional: true as const } : {}),
+      ...(repeated ? { multiple: true } : {}),
+    };
+    flags[name] = flag;
+  }
+  return flags;
+}
+
+/** What is wrong with a configuration is said as for any wrong option. */
+async function understood<T>(work: () => Promise<T>): Promise<T> {
   try {
-    return parseKubeletConfiguration(base, drafts);
+    return await work();
   } catch (error) {
-    throw new UsageError(`${file ?? directory}: ${(error as Error).message}`);
+    throw error instanceof ConfigurationError ? new UsageError(error.message) : error;
   }
 }
 
-function readLabels(text: string | undefined): Record<string, string> {
-  const pairs = (text ?? '')
-    .split(',')
-    .filter(Boolean)
-    .map((pair) => pair.split('='));
-  const bad = pairs.find((pair) => pair.length !== 2);
-  if (bad) throw new UsageError(`--node-labels: ${bad.join('=')} is not KEY=VALUE`);
-  return Object.fromEntries(pairs);
+/** Settings that are for a process of the kubelet's own. */
+async function prepare(configuration: KubeletConfiguration, context: ComponentContext): Promise<void> {
+  const { format, verbosity } = configuration.logging;
+  if (!context.setLogLevel) {
+    if (configuration.kubeletCgroups)
+      throw new UsageError(
+        'kubeletCgroups: the kubelet shares its process here; give it one (--place kubelet=process)',
+      );
+    return;
+  }
+  if (verbosity !== undefined) context.setLogLevel(verbosity >= 4 ? 'debug' : 'info');
+  if (format === 'json') context.setLogFormat?.('json');
+  await prepareOwnProcess(configuration, context.log);
 }

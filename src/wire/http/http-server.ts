@@ -1,8 +1,22 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
+import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { http, https } from './node-http.ts';
+
+/** How a server presents itself, and what it accepts. */
+export interface ServerTls {
+  /** PEM. Without one no handshake succeeds, until {@link HttpServer.setTls} brings it. */
+  cert?: string | Buffer;
+  key?: string | Buffer;
+  /** Ask clients for a certificate signed by this; one that is signed by nobody known counts as none. */
+  clientCa?: string | Buffer;
+  /** Least version. Default: Node's. */
+  minVersion?: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3';
+  /** OpenSSL's names, with colons between. */
+  ciphers?: string;
+  ecdhCurve?: string;
+}
 
 /** What an HTTP server does. */
 export interface HttpServerOptions {
@@ -10,12 +24,7 @@ export interface HttpServerOptions {
   /** Takes connections that ask for another protocol; without it they are refused. The socket is raw. */
   upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /** Serve HTTPS. */
-  tls?: {
-    cert: string | Buffer;
-    key: string | Buffer;
-    /** Ask clients for a certificate signed by this; one that is signed by nobody known counts as none. */
-    clientCa?: string | Buffer;
-  };
+  tls?: ServerTls;
   /** Told of handlers that throw; the client gets a 500. */
   onError?: (error: unknown, request: IncomingMessage) => void;
 }
@@ -28,6 +37,8 @@ export interface HttpServer {
   close(): Promise<void>;
   /** Replaces certificate and key for new connections. */
   setCertificate(cert: string | Buffer, key: string | Buffer): void;
+  /** Replaces everything for new connections; whether clients are asked for certificates stays as it was at the start. */
+  setTls(tls: ServerTls): void;
 }
 
 /** A place that cannot be listened on; the message says so in one sentence. */
@@ -52,9 +63,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const server: Server = tls
     ? https.createServer(
         {
-          cert: tls.cert,
-          key: tls.key,
-          ...(tls.clientCa ? { ca: tls.clientCa, requestCert: true } : {}),
+          ...contextOf(tls),
+          ...(tls.clientCa ? { requestCert: true } : {}),
           rejectUnauthorized: false,
           noDelay: true,
           keepAliveTimeout: 120_000,
@@ -75,6 +85,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     if (options.upgrade) options.upgrade(request, socket, head);
     else socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
   });
+  const setTls = (to: ServerTls): void =>
+    (server as ReturnType<typeof https.createServer>).setSecureContext(contextOf(to));
   return {
     listen: (where) => listen(server, where),
     close: () =>
@@ -83,13 +95,13 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
         for (const socket of sockets) socket.destroy();
         if (!server.listening) resolve();
       }),
-    setCertificate: (cert, key) =>
-      (server as ReturnType<typeof https.createServer>).setSecureContext({
-        cert,
-        key,
-        ...(tls?.clientCa ? { ca: tls.clientCa } : {}),
-      }),
+    setCertificate: (cert, key) => setTls({ ...tls, cert, key }),
+    setTls,
   };
+}
+
+function contextOf({ clientCa, ...rest }: ServerTls): SecureContextOptions {
+  return { ...rest, ...(clientCa ? { ca: clientCa } : {}) };
 }
 
 function listen(

@@ -8,4 +8,5 @@ export {
   type HttpServer,
   type HttpServerOptions,
   ListenError,
+  type ServerTls,
 } from './http-server.ts';

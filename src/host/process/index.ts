@@ -1,0 +1,1 @@
+export { type OpenFileLimit, setOpenFileLimit, setOwnOomScore } from './own-process.ts';
