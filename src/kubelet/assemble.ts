@@ -1,15 +1,11 @@
 import { join } from 'node:path';
-import { quantityMilli, quantityValue } from '../api/index.ts';
-import { Backoff, type Clock } from '../async/index.ts';
-import { type ApiClient, createEventRecorder, type EventRecorder } from '../client/index.ts';
-import type { Logger } from '../log/index.ts';
-import { makeAdmission } from './admission/make-admission.ts';
+import { Backoff } from '../async/index.ts';
+import { createEventRecorder, type EventRecorder } from '../client/index.ts';
+import { makeResources } from './assemble-resources.ts';
 import { durationMs } from './config/duration.ts';
-import type { KubeletSettings } from './config/settings.ts';
+import type { Companion, Ground } from './ground.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { makeImages } from './images/make-images.ts';
-import type { KubeletMetrics } from './metrics/kubelet-metrics.ts';
-import { measureCgroups } from './metrics/measure-calls.ts';
 import { PodMeasures } from './metrics/pod-measures.ts';
 import { startNodeReporter } from './node/index.ts';
 import { type PluginHandler, PluginWatcher } from './plugins/index.ts';
@@ -18,38 +14,18 @@ import { PodEvents } from './pods/pod-events.ts';
 import { PodManager, type PodManagerOptions } from './pods/pod-manager.ts';
 import type { NodeReporter, PodVolumes } from './pods/ports.ts';
 import { RuntimeCache } from './pods/runtime-cache.ts';
-import type { RuntimeClient } from './pods/runtime-client.ts';
 import { RuntimeWatch } from './pods/runtime-watch.ts';
 import { ProbeManager } from './probes/probe-manager.ts';
-import { createPodCgroups, type MachineCapacity, readMachineCapacity } from './resources/index.ts';
+import { type MachineCapacity, readMachineCapacity } from './resources/index.ts';
 import { createObjectReader } from './sources/object-reader.ts';
 import { PodSources } from './sources/pod-sources.ts';
 import { StatusWriter } from './status/status-writer.ts';
 import { createPodVolumes } from './volumes/index.ts';
 
+export type { Companion, Ground } from './ground.ts';
+
 /** The version of Kubernetes whose behaviour this kubelet has. */
 export const kubeletVersion = 'v1.36.2';
-
-/** What the parts are made from. */
-export interface Ground {
-  settings: KubeletSettings;
-  api: ApiClient | undefined;
-  /** The API server for signs of life and events, which have no limit or another one. */
-  heartbeat: ApiClient | undefined;
-  client: RuntimeClient;
-  metrics: KubeletMetrics;
-  /** What the runtime says about itself. */
-  runtime: { name: string; cgroupDriver: 'cgroupfs' | 'systemd' | undefined };
-  signal: AbortSignal;
-  log: Logger;
-  clock: Clock;
-}
-
-/** What works beside the pods: started before they come, stopped after they were let go. */
-export interface Companion {
-  start(): Promise<void> | void;
-  stop(): Promise<void> | void;
-}
 
 /** The parts of a kubelet that startKubelet starts and stops. */
 export type Parts = ReturnType<typeof assemble>;
@@ -67,7 +43,6 @@ export function assemble(ground: Ground) {
   const inUse = () => volumes.inUse() ?? node.node()?.status?.volumesInUse ?? [];
   const node: NodeReporter = makeNode(ground, capacity, cache, recorder, inUse);
   const volumes = makeVolumes(ground, node, events);
-  const cgroups = measureCgroups(makeCgroups(ground, capacity, node), metrics, clock);
   const objects = createObjectReader(api, { clock, log, signal });
   const probes: ProbeManager = new ProbeManager({
     ...{ client, cache: () => cache, events, clock, hostIps: () => node.hostIps() },
@@ -77,23 +52,20 @@ export function assemble(ground: Ground) {
   const { timelines } = measures;
   const status = new StatusWriter({ client: api, clock, log, onWritten: (...told) => measures.written(...told) });
   const later = { manager: () => manager, sources: () => sources };
+  const resources = makeResources(ground, { capacity, recorder, node, ...later });
+  const { cgroups, admission, memory } = resources;
   const imageParts = makeImages(ground, { events, recorder, cache, objects, node, ...later });
   const images = imageParts.puller;
   const options: PodManagerOptions = {
     kit: {
       ...{ settings, client, cache, volumes, cgroups, node, images, objects, probes, events, timelines, metrics },
-      ...{ log, clock },
-      memoryCapacity: capacity.memoryBytes,
+      ...{ memory, log, clock },
       containerStarted: (id, sandboxId) => watch.started(id, sandboxId),
       retryBackoff: new Backoff({ initialMs: 500, maximumMs: 15_000 }, clock),
     },
     client: api,
     status,
-    admission: makeAdmission({
-      settings,
-      node: () => node.node(),
-      preempt: (pod, victims, resource) => manager.preempt(pod, victims, resource),
-    }),
+    admission,
     runtimeName: () => runtime.name,
     onContainer: (uid, one) => {
       directory.changed(uid);
@@ -113,7 +85,7 @@ export function assemble(ground: Ground) {
   const housekeeping = () => leftovers.run();
   const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, metrics, onRelist: housekeeping });
   const plugins = makePlugins(ground, {});
-  const companions: Companion[] = [imageParts];
+  const companions: Companion[] = [...resources.companions, imageParts];
   const parts = { plugins, watch, sources, node, manager, probes, status, volumes, directory, cache, housekeeping };
   return { ...parts, companions };
 }
@@ -144,7 +116,7 @@ function makeNode(
     client: heartbeat,
     runtime: client,
     capacity,
-    inputs: { podLifecycleProblem, volumesInUse },
+    inputs: { podLifecycleProblem, volumesInUse, pressures: () => new Set() },
     events,
     kubeletVersion,
     log,
@@ -162,24 +134,6 @@ function makeVolumes(
     ...{ metrics, statisticsPeriodMs: durationMs(settings.configuration.volumeStatsAggPeriod) },
     onInUse: () => node.changed(),
     warn: (pod, reason, message) => events.warning(pod, reason, message),
-  });
-}
-
-function makeCgroups({ settings, runtime, log, clock }: Ground, capacity: MachineCapacity, node: NodeReporter) {
-  const { configuration } = settings;
-  const allocatable = (node.node()?.status?.allocatable ?? {}) as Record<string, string>;
-  return createPodCgroups({
-    cgroupRoot: configuration.cgroupRoot || '/',
-    driver: runtime.cgroupDriver ?? (configuration.cgroupDriver as 'cgroupfs' | 'systemd'),
-    cpuQuota: configuration.cpuCFSQuota,
-    cpuQuotaPeriodUs: settings.cpuQuotaPeriodUs,
-    podPidsLimit: configuration.podPidsLimit,
-    allocatable: {
-      cpuMilli: quantityMilli(allocatable['cpu'] ?? `${capacity.cpuMilli}m`),
-      memoryBytes: quantityValue(allocatable['memory'] ?? String(capacity.memoryBytes)),
-    },
-    log,
-    clock,
   });
 }
 

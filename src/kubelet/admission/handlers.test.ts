@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Node, PodSpec } from '../../api/index.ts';
+import { podRequests } from '../resources/pod-requests.ts';
 import { makeContainer, makePod } from '../testing/pods.ts';
 import { createAdmission } from './admission.ts';
 import { appArmorHandler, predicateHandler, sysctlHandler } from './handlers.ts';
-import { podRequests } from './pod-requests.ts';
 
 const node = {
   metadata: { name: 'n', labels: { disk: 'ssd', cores: '8' } },

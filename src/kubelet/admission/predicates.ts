@@ -1,8 +1,8 @@
 import { type Node, type Pod, quantityMilli } from '../../api/index.ts';
 import { hostPorts } from '../pods/container-resources.ts';
 import { isStaticPod } from '../pods/names.ts';
+import { podRequests } from '../resources/pod-requests.ts';
 import { matchesNodeAffinity } from './node-affinity.ts';
-import { podRequests } from './pod-requests.ts';
 
 /** One thing that does not fit. */
 export type Misfit =

@@ -1,6 +1,6 @@
 import type { Pod } from '../../api/index.ts';
 import { isCritical, qosClass } from '../pods/container-resources.ts';
-import { podRequests } from './pod-requests.ts';
+import { podRequests } from '../resources/pod-requests.ts';
 import type { Misfit } from './predicates.ts';
 
 /** So much of a resource has to become free; units as in {@link podRequests} (thousandths). */

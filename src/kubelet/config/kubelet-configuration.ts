@@ -1,8 +1,9 @@
 import { parseDocument } from 'yaml';
-import { parseQuantity, type Taint } from '../../api/index.ts';
+import type { Taint } from '../../api/index.ts';
 import { ConfigurationError } from '../errors.ts';
 import type { VerificationPolicy } from '../images/verification-policy.ts';
 import { checkImageFields } from './check-images.ts';
+import { checkResourceFields } from './check-resources.ts';
 import { checkConfiguration } from './configuration-checks.ts';
 import { type ConfigurationField, configurationFields } from './configuration-fields.ts';
 import { parseDuration } from './duration.ts';
@@ -55,6 +56,14 @@ export interface KubeletConfiguration {
   imageGCLowThresholdPercent: number;
   cgroupRoot: string;
   cgroupDriver: string;
+  cgroupsPerQOS: boolean;
+  enforceNodeAllocatable: string[];
+  systemReservedCgroup: string;
+  kubeReservedCgroup: string;
+  reservedSystemCPUs: string;
+  qosReserved?: Record<string, string>;
+  memorySwap: { swapBehavior: string };
+  singleProcessOOMKill?: boolean;
   runtimeRequestTimeout: string;
   maxPods: number;
   podsPerCore: number;
@@ -67,6 +76,14 @@ export interface KubeletConfiguration {
   serializeImagePulls: boolean;
   maxParallelImagePulls?: number;
   evictionHard?: Record<string, string>;
+  evictionSoft?: Record<string, string>;
+  evictionSoftGracePeriod?: Record<string, string>;
+  evictionMinimumReclaim?: Record<string, string>;
+  evictionPressureTransitionPeriod: string;
+  evictionMaxPodGracePeriod: number;
+  mergeDefaultEvictionSettings: boolean;
+  kernelMemcgNotification: boolean;
+  localStorageCapacityIsolation: boolean;
   containerLogMaxSize: string;
   containerLogMaxFiles: number;
   containerLogMonitorInterval: string;
@@ -215,8 +232,7 @@ function checkRelations(configuration: KubeletConfiguration): void {
   if (url && !/^https?:\/\//.test(url)) fail('staticPodURL', `${url} is no http or https URL`);
   if (configuration.staticPodURLHeader && !url) fail('staticPodURLHeader', 'is for staticPodURL, which is not set');
   if (low >= high) fail('imageGCLowThresholdPercent', `${low} must be less than imageGCHighThresholdPercent ${high}`);
-  if (!['cgroupfs', 'systemd'].includes(configuration.cgroupDriver))
-    fail('cgroupDriver', `must be cgroupfs or systemd, not ${configuration.cgroupDriver}`);
+  checkResourceFields(configuration, fail);
   const parallel = configuration.maxParallelImagePulls;
   if (parallel !== undefined && parallel < 1) fail('maxParallelImagePulls', `${parallel} is less than 1`);
   if (parallel !== undefined && parallel > 1 && configuration.serializeImagePulls) {
@@ -227,15 +243,6 @@ function checkRelations(configuration: KubeletConfiguration): void {
   const period = parseDuration(configuration.crashLoopBackOff.maxContainerRestartPeriod)!;
   if (period < 1000 || period > 300_000)
     fail('crashLoopBackOff.maxContainerRestartPeriod', 'must be between 1s and 300s');
-  for (const field of ['systemReserved', 'kubeReserved'] as const) {
-    for (const [name, value] of Object.entries(configuration[field] ?? {})) {
-      try {
-        parseQuantity(value);
-      } catch (error) {
-        fail(`${field}.${name}`, (error as Error).message);
-      }
-    }
-  }
 }
 
 /** One configuration over another: objects are merged, everything else is replaced. */

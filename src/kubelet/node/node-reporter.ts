@@ -1,4 +1,4 @@
-import { type ContainerImage, type Node, type NodeStatus, quantityValue, resources } from '../../api/index.ts';
+import { type ContainerImage, type Node, type NodeStatus, resources } from '../../api/index.ts';
 import type { Clock, Timer } from '../../async/index.ts';
 import {
   type ApiClient,
@@ -11,9 +11,10 @@ import {
 import type { Logger } from '../../log/index.ts';
 import { durationMs } from '../config/duration.ts';
 import type { KubeletSettings } from '../config/settings.ts';
-import type { NodeInputs, NodeReporter } from '../pods/ports.ts';
+import { hardEvictionReservation } from '../eviction/thresholds.ts';
+import { type NodeInputs, type NodePressure, type NodeReporter, nodePressures } from '../pods/ports.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
-import type { MachineCapacity } from '../resources/index.ts';
+import { type MachineCapacity, reservationsOf, totalReserved } from '../resources/index.ts';
 import { makeNodeStatus, type NodeFacts, type RuntimeFacts, wellKnownLabels } from './node-status.ts';
 import { readImages, readRuntimeFacts } from './runtime-facts.ts';
 
@@ -56,6 +57,8 @@ class ApiNodeReporter implements NodeReporter {
   #working = false;
   #again = false;
   #wasReady = false;
+  /** The pressures as last told. */
+  readonly #pressures = new Map<NodePressure, string>();
 
   constructor(options: NodeReporterOptions) {
     this.#options = options;
@@ -165,16 +168,14 @@ class ApiNodeReporter implements NodeReporter {
   #facts(): NodeFacts {
     const { settings, capacity, inputs, kubeletVersion } = this.#options;
     const { configuration } = settings;
-    const threshold = configuration.evictionHard?.['memory.available'] ?? '100Mi';
     return {
       nodeName: settings.nodeName,
       addresses: settings.nodeIps,
       capacity,
       maxPods: configuration.maxPods,
-      reserved: [configuration.systemReserved ?? {}, configuration.kubeReserved ?? {}],
-      evictionMemoryBytes: threshold.endsWith('%')
-        ? (capacity.memoryBytes * Number.parseFloat(threshold)) / 100
-        : quantityValue(threshold),
+      reserved: totalReserved(reservationsOf(settings)),
+      evictionReserved: hardEvictionReservation(configuration, capacity),
+      pressures: inputs.pressures(),
       kubeletVersion,
       kubeletPort: configuration.port,
       runtime: this.#runtime ?? {
@@ -240,6 +241,7 @@ class ApiNodeReporter implements NodeReporter {
       this.#writtenAt = clock.monotonic();
     }
     this.#noteReady(status);
+    this.#notePressures(status);
   }
 
   async #register(client: ApiClient): Promise<void> {
@@ -273,7 +275,27 @@ class ApiNodeReporter implements NodeReporter {
     );
     if (ready) this.#markReady();
   }
+
+  /** Tells of what begins or ceases to run short. */
+  #notePressures(status: NodeStatus): void {
+    const { nodeName } = this.#options.settings;
+    for (const type of nodePressures) {
+      const is = status.conditions?.find((one) => one.type === type)?.status;
+      if (is === undefined || this.#pressures.get(type) === is) continue;
+      this.#pressures.set(type, is);
+      const reason = pressureEvents[type][is === 'True' ? 1 : 0];
+      const node = { kind: 'Node', name: nodeName, uid: nodeName };
+      this.#options.events?.event(node, 'Normal', reason, `Node ${nodeName} status is now: ${reason}`);
+    }
+  }
 }
+
+/** The reason of the event when a node begins or ceases to run short of something. */
+const pressureEvents: Record<NodePressure, readonly [none: string, some: string]> = {
+  MemoryPressure: ['NodeHasSufficientMemory', 'NodeHasInsufficientMemory'],
+  DiskPressure: ['NodeHasNoDiskPressure', 'NodeHasDiskPressure'],
+  PIDPressure: ['NodeHasSufficientPID', 'NodeHasInsufficientPID'],
+};
 
 /** A time of the API: RFC 3339 in whole seconds. */
 function apiTime(ms: number): string {

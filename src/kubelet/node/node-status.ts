@@ -1,7 +1,8 @@
 import { arch, hostname, release } from 'node:os';
 import type { ContainerImage, Node, NodeCondition, NodeStatus } from '../../api/index.ts';
 import { formatMilli, quantityMilli, quantityValue } from '../../api/index.ts';
-import { type MachineCapacity, readText } from '../resources/index.ts';
+import { type NodePressure, nodePressures } from '../pods/ports.ts';
+import { type MachineCapacity, type Reserved, readText } from '../resources/index.ts';
 
 /** Facts of which a node's status is made. */
 export interface NodeFacts {
@@ -9,10 +10,12 @@ export interface NodeFacts {
   addresses: string[];
   capacity: MachineCapacity;
   maxPods: number;
-  /** What is kept from pods: quantities by resource. */
-  reserved: Record<string, string>[];
-  /** The hard eviction threshold of memory.available, bytes. */
-  evictionMemoryBytes: number;
+  /** What the configuration keeps from pods. */
+  reserved: Reserved;
+  /** What the hard eviction thresholds keep from them, bytes. */
+  evictionReserved: { memoryBytes: number; storageBytes: number };
+  /** What runs short now. */
+  pressures: ReadonlySet<NodePressure>;
   kubeletVersion: string;
   kubeletPort: number;
   runtime: RuntimeFacts;
@@ -85,39 +88,53 @@ function makeCapacity({ capacity, maxPods }: NodeFacts): Record<string, string> 
   };
 }
 
-/** Capacity less what is reserved for the system and for Kubernetes and less the hard eviction threshold. */
+/** Capacity less what is reserved for the system and for Kubernetes and less the hard eviction thresholds. */
 export function makeAllocatable(
   capacity: Record<string, string>,
-  facts: Pick<NodeFacts, 'reserved' | 'evictionMemoryBytes'>,
+  { reserved, evictionReserved }: Pick<NodeFacts, 'reserved' | 'evictionReserved'>,
 ): Record<string, string> {
-  const reserved = (name: string, convert: (text: string) => number) =>
-    facts.reserved.reduce((sum, one) => sum + convert(one[name] ?? '0'), 0);
   const hugepages = Object.entries(capacity)
     .filter(([name]) => name.startsWith('hugepages-'))
     .reduce((sum, [, bytes]) => sum + Number(bytes), 0);
-  const memory =
-    quantityValue(capacity['memory']!) - reserved('memory', quantityValue) - facts.evictionMemoryBytes - hugepages;
-  const disk = quantityValue(capacity['ephemeral-storage']!) - reserved('ephemeral-storage', quantityValue);
+  const memory = quantityValue(capacity['memory']!) - reserved.memoryBytes - evictionReserved.memoryBytes - hugepages;
+  const disk = quantityValue(capacity['ephemeral-storage']!) - reserved.storageBytes - evictionReserved.storageBytes;
   return {
     ...capacity,
-    cpu: formatMilli(Math.max(0, quantityMilli(capacity['cpu']!) - reserved('cpu', quantityMilli))),
+    cpu: formatMilli(Math.max(0, quantityMilli(capacity['cpu']!) - reserved.cpuMilli)),
     memory: `${Math.floor(Math.max(0, memory) / 1024)}Ki`,
-    'ephemeral-storage': String(Math.floor(Math.max(0, disk * 0.9))),
+    'ephemeral-storage': String(Math.floor(Math.max(0, disk))),
   };
 }
 
-function makeConditions({ problem, runtime }: NodeFacts, before: NodeCondition[], now: string): NodeCondition[] {
+/** Reason and message of each pressure: when there is none, and when there is. */
+const pressureTexts: Record<NodePressure, readonly [none: [string, string], some: [string, string]]> = {
+  MemoryPressure: [
+    ['KubeletHasSufficientMemory', 'kubelet has sufficient memory available'],
+    ['KubeletHasInsufficientMemory', 'kubelet has insufficient memory available'],
+  ],
+  DiskPressure: [
+    ['KubeletHasNoDiskPressure', 'kubelet has no disk pressure'],
+    ['KubeletHasDiskPressure', 'kubelet has disk pressure'],
+  ],
+  PIDPressure: [
+    ['KubeletHasSufficientPID', 'kubelet has sufficient PID available'],
+    ['KubeletHasInsufficientPID', 'kubelet has insufficient PID available'],
+  ],
+};
+
+function pressureCondition(type: NodePressure, pressed: boolean): NodeCondition {
+  const [reason, message] = pressureTexts[type][pressed ? 1 : 0];
+  return { type, status: pressed ? 'True' : 'False', reason, message };
+}
+
+function makeConditions(
+  { problem, runtime, pressures }: NodeFacts,
+  before: NodeCondition[],
+  now: string,
+): NodeCondition[] {
   const problems = [runtime.problem, runtime.networkProblem, problem].filter((one) => one !== undefined);
-  const well = (type: string, reason: string, message: string): NodeCondition => ({
-    type,
-    status: 'False',
-    reason,
-    message,
-  });
   const conditions: NodeCondition[] = [
-    well('MemoryPressure', 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'),
-    well('DiskPressure', 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'),
-    well('PIDPressure', 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'),
+    ...nodePressures.map((type) => pressureCondition(type, pressures.has(type))),
     problems.length === 0
       ? { type: 'Ready', status: 'True', reason: 'KubeletReady', message: 'kubelet is posting ready status' }
       : {

@@ -4,6 +4,7 @@ import type { Logger } from '../../log/index.ts';
 import type { KubeletSettings } from '../config/settings.ts';
 import type { ImagePuller } from '../images/image-puller.ts';
 import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
+import type { MemoryFacts } from '../resources/machine.ts';
 import type { PodEvents } from './pod-events.ts';
 import type { PodRecord } from './pod-record.ts';
 import type { NodeReporter, PodCgroups, PodVolumes } from './ports.ts';
@@ -46,8 +47,8 @@ export interface PodKit {
   events: PodEvents;
   timelines: Timelines;
   metrics: KubeletMetrics;
-  /** Memory of the machine, bytes. */
-  memoryCapacity: number;
+  /** Memory and swap of the machine, and what the kernel can limit of them. */
+  memory: MemoryFacts;
   /** Delays after failures of our own doing: sandbox, volumes, creation of containers. */
   retryBackoff: Backoff;
   /** A container has been started: whoever watches for its end should know. */

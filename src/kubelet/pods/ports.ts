@@ -68,14 +68,34 @@ export interface VolumeStatistics {
   usage: VolumeUsage;
 }
 
+/** The limits of a pod's cgroup; -1 means none. */
+export interface PodCgroupState {
+  cpuShares: number;
+  cpuQuotaUs: number;
+  cpuPeriodUs: number;
+  memoryBytes: number;
+  /** Bytes in use, where it was looked at. */
+  memoryUsageBytes?: number;
+}
+
 /** Keeps the cgroups of pods. Implemented by kubelet/resources. */
 export interface PodCgroups {
-  /** Makes the pod's cgroup with its limits (or updates them) and gives the `cgroup_parent` for its sandbox. */
+  /** Makes what is above the cgroups of pods. @throws Error when it cannot be limited as the configuration says */
+  start(): Promise<void>;
+  /** Makes the pod's cgroup with its limits, if it is not there, and gives the `cgroup_parent` for its sandbox. */
   ensure(pod: Pod): Promise<string>;
+  /** The limits that the pod's cgroup should have. */
+  limits(pod: Pod): PodCgroupState;
+  /** The limits that it has, and what it uses; undefined when it does not exist. */
+  current(pod: Pod): PodCgroupState | undefined;
+  /** Changes some of its limits. */
+  change(pod: Pod, limits: Partial<PodCgroupState>): Promise<void>;
   /** Removes the pod's cgroup, after its last container has ended. Nothing there is not an error. */
   remove(podUid: string): Promise<void>;
   /** Removes the cgroups of pods that are none of these. */
   collect(knownPodUids: ReadonlySet<string>): Promise<void>;
+  /** Writes anew what the cgroups above those of pods are limited to. */
+  refresh(): Promise<void>;
 }
 
 /** Registers the node and keeps its status. Implemented by kubelet/node. */
@@ -93,8 +113,16 @@ export interface NodeReporter {
   stop(): Promise<void>;
 }
 
+/** What a node can run short of, as its conditions name it. */
+export const nodePressures = ['MemoryPressure', 'DiskPressure', 'PIDPressure'] as const;
+
+/** One of them. */
+export type NodePressure = (typeof nodePressures)[number];
+
 /** What the node reporter asks of the heart. */
 export interface NodeInputs {
+  /** What the node runs short of now. */
+  pressures(): ReadonlySet<NodePressure>;
   /** Why the kubelet cannot work on pods now (an outdated view of the runtime), or undefined when it is well. */
   podLifecycleProblem(): string | undefined;
   /** Names of volumes in use, for status.volumesInUse. */

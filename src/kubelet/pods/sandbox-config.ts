@@ -25,7 +25,6 @@ export async function makeSandboxConfig(
   const { resolver, warnings } = podResolver(pod, host, cluster);
   for (const { reason, message } of warnings) kit.events.warning(pod, reason, message);
   const hostNetwork = pod.spec!.hostNetwork ?? false;
-  const limits = resourceDefaults(kit);
   return {
     metadata: { name: name!, namespace: namespace!, uid: uid!, attempt },
     hostname: hostNetwork ? '' : podHostname(pod, configuration.clusterDomain).kernelName,
@@ -40,7 +39,7 @@ export async function makeSandboxConfig(
         (pod.spec!.securityContext?.sysctls ?? []).map((one) => [one.name.replaceAll('/', '.'), one.value]),
       ),
       securityContext: sandboxSecurityContext(pod, securityDefaults(kit)),
-      resources: sandboxResources(pod, limits),
+      ...sandboxResources(pod, (one) => kit.cgroups.limits(one)),
     },
   };
 }
@@ -48,7 +47,7 @@ export async function makeSandboxConfig(
 /** The part of the settings that resources need. */
 export function resourceDefaults(kit: PodKit) {
   return {
-    memoryCapacity: kit.memoryCapacity,
+    ...kit.memory,
     cpuQuota: kit.settings.configuration.cpuCFSQuota,
     cpuQuotaPeriodUs: kit.settings.cpuQuotaPeriodUs,
   };

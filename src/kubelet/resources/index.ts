@@ -1,2 +1,3 @@
-export { type MachineCapacity, readMachineCapacity, readText } from './machine.ts';
-export { createPodCgroups, type PodCgroupsOptions, podLimits } from './pod-cgroups.ts';
+export { type MachineCapacity, readMachineCapacity, readMemoryFacts, readText } from './machine.ts';
+export { makeCgroups, reservationsOf, startEnforcement } from './make-cgroups.ts';
+export { type Reserved, totalReserved } from './node-allocatable.ts';

@@ -1,5 +1,7 @@
-import { readFileSync, statfsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statfsSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { type CgroupTree, openCgroups } from '../../host/cgroups/index.ts';
 
 /** What the machine has. */
 export interface MachineCapacity {
@@ -12,6 +14,50 @@ export interface MachineCapacity {
   maximumPids: number;
   /** By page size as in resource names (`2Mi`): bytes. */
   hugepages: Record<string, number>;
+}
+
+/** Memory of the machine and what of it can be limited. */
+export interface MemoryFacts {
+  /** Bytes. */
+  memoryCapacity: number;
+  /** cgroup v2. */
+  unified: boolean;
+  /** Whether the kernel limits swap. */
+  swapControl: boolean;
+  /** Bytes of swap space. */
+  swapCapacity: number;
+  limitedSwap: boolean;
+  killTogether: boolean;
+}
+
+/** Reads what there is of memory; `configuration` says what is wanted of swap and of kills. */
+export function readMemoryFacts(configuration: {
+  memorySwap: { swapBehavior: string };
+  singleProcessOOMKill?: boolean;
+}): MemoryFacts {
+  const tree = openCgroups();
+  const unified = tree.version === 'v2';
+  const swapTotal = /^SwapTotal:\s+(\d+)/m.exec(readText('/proc/meminfo'))?.[1];
+  return {
+    memoryCapacity: totalmem(),
+    unified,
+    swapControl: hasSwapControl(tree),
+    swapCapacity: Number(swapTotal ?? 0) * 1024,
+    limitedSwap: configuration.memorySwap.swapBehavior === 'LimitedSwap',
+    // v1 cannot kill a whole cgroup; v2 does unless it is told otherwise.
+    killTogether: unified && configuration.singleProcessOOMKill !== true,
+  };
+}
+
+/** The root has no such file: our own cgroup tells. */
+function hasSwapControl(tree: CgroupTree): boolean {
+  if (tree.version !== 'v2') {
+    const memory = tree.directory('memory', '/');
+    return memory !== undefined && existsSync(join(memory, 'memory.memsw.limit_in_bytes'));
+  }
+  const own = /^0::(.*)$/m.exec(readText('/proc/self/cgroup'))?.[1] ?? '/';
+  if (own !== '/' && own !== '') return existsSync(join('/sys/fs/cgroup', own, 'memory.swap.max'));
+  return readdirSync('/sys/fs/cgroup').some((name) => existsSync(join('/sys/fs/cgroup', name, 'memory.swap.max')));
 }
 
 /** Reads the capacity of this machine. */

@@ -5,7 +5,10 @@ import type { Pod } from '../../api/index.ts';
 import { systemClock } from '../../async/index.ts';
 import { openCgroups, removeCgroupTree } from '../../host/cgroups/index.ts';
 import { createLogger } from '../../log/index.ts';
-import { createPodCgroups, podLimits } from './pod-cgroups.ts';
+import { createPodCgroups } from './pod-cgroups.ts';
+import { podLimits } from './pod-limits.ts';
+import { qosLimits } from './qos-limits.ts';
+import { sliceProperties } from './systemd-slices.ts';
 
 const pod = (resources: object[], init: object[] = []): Pod =>
   ({
@@ -42,7 +45,7 @@ test('a pod has its cgroup below its class, and it goes', async () => {
     ...options,
     cgroupRoot,
     driver: 'cgroupfs',
-    allocatable: { cpuMilli: 2000, memoryBytes: 2 ** 30 },
+    allPods: { cpuShares: 2048, memoryBytes: 2 ** 30 },
     log,
     clock: systemClock,
   });
@@ -63,4 +66,84 @@ test('a pod has its cgroup below its class, and it goes', async () => {
   } finally {
     await removeCgroupTree(cgroupRoot);
   }
+});
+
+test('the cgroup of a pod is changed a limit at a time, and says what it has', async () => {
+  const cgroupRoot = `/deckhand-test-change-${process.pid}`;
+  const log = createLogger('test', () => {});
+  const ground = { ...options, cgroupRoot, driver: 'cgroupfs' as const, allPods: {}, log, clock: systemClock };
+  const cgroups = createPodCgroups(ground);
+  try {
+    const closed = pod([{ requests: { cpu: '100m' }, limits: { cpu: '500m', memory: '20Mi' } }]);
+    await cgroups.ensure(closed);
+    const { memoryUsageBytes, ...limits } = cgroups.current(closed)!;
+    assert.equal(memoryUsageBytes, 0);
+    assert.ok(Math.abs(limits.cpuShares - 102) < 26, String(limits.cpuShares));
+    assert.deepEqual({ ...limits, cpuShares: 102 }, cgroups.limits(closed));
+    await cgroups.change(closed, { memoryBytes: 40 * 2 ** 20 });
+    assert.equal(cgroups.current(closed)?.memoryBytes, 40 * 2 ** 20);
+    // A kubelet that starts anew takes it as it is.
+    await createPodCgroups(ground).ensure(closed);
+    assert.equal(cgroups.current(closed)?.memoryBytes, 40 * 2 ** 20);
+  } finally {
+    await removeCgroupTree(cgroupRoot);
+  }
+});
+
+test('with the systemd driver cgroups are slices, which systemd keeps', async () => {
+  const root = `deckhandtest${process.pid}`;
+  const told: string[] = [];
+  const slices = {
+    start: async (slice: string) => void told.push(`start ${slice}`),
+    stop: async (slice: string) => void told.push(`stop ${slice}`),
+    limit: async (slice: string, limits: object) => void told.push(`limit ${slice} ${Object.keys(limits)}`),
+  };
+  const log = createLogger('test', () => {});
+  const one = pod([{ requests: { cpu: '100m' } }]);
+  const cgroups = createPodCgroups({
+    ...options,
+    cgroupRoot: `/${root}`,
+    driver: 'systemd',
+    allPods: {},
+    slices,
+    log,
+    clock: systemClock,
+  });
+  try {
+    const slice = `${root}-kubepods-burstable-poduid_1.slice`;
+    assert.equal(await cgroups.ensure(one), slice);
+    const path = `/${root}.slice/${root}-kubepods.slice/${root}-kubepods-burstable.slice/${slice}`;
+    assert.ok(openCgroups().exists(path));
+    assert.ok(told.includes(`start ${slice}`));
+    await cgroups.collect(new Set());
+    assert.ok(!openCgroups().exists(path));
+    assert.ok(told.includes(`stop ${slice}`));
+  } finally {
+    await removeCgroupTree(`/${root}.slice`);
+  }
+});
+
+test('memory that higher classes ask for is kept from the lower ones', () => {
+  const of = (qos: 'Guaranteed' | 'Burstable', mebibytes: number) => ({
+    qos,
+    requests: new Map([['memory', mebibytes * 2 ** 20 * 1000]]),
+  });
+  const limits = qosLimits([of('Guaranteed', 100), of('Burstable', 50)], {
+    reservedMemory: 500,
+    allocatableMemory: 1000 * 2 ** 20,
+  });
+  assert.equal(limits.Burstable.memoryBytes, 950 * 2 ** 20);
+  assert.equal(limits.BestEffort.memoryBytes, 925 * 2 ** 20);
+});
+
+test('limits are told to systemd as properties', () => {
+  const limits = { cpuShares: 1024, cpuQuotaUs: 50_000, cpuPeriodUs: 100_000, memoryBytes: -1, pids: 10 };
+  assert.deepEqual(sliceProperties(limits, true), [
+    'CPUWeight=39',
+    'CPUQuota=50%',
+    'CPUQuotaPeriodSec=100000us',
+    'MemoryMax=infinity',
+    'TasksMax=10',
+  ]);
+  assert.deepEqual(sliceProperties({ cpuShares: 2, memoryBytes: 5 }, false), ['CPUShares=2', 'MemoryLimit=5']);
 });

@@ -1,33 +1,40 @@
-import { join } from 'node:path';
-import { type Pod, quantityMilli, quantityValue } from '../../api/index.ts';
+import { readdir } from 'node:fs/promises';
+import type { Pod } from '../../api/index.ts';
 import { type Clock, SerialRunner } from '../../async/index.ts';
 import { type CgroupLimits, type CgroupTree, openCgroups } from '../../host/cgroups/index.ts';
 import type { Logger } from '../../log/index.ts';
-import { cpuShares, type QosClass, qosClass } from '../pods/container-resources.ts';
-import type { PodCgroups } from '../pods/ports.ts';
+import { type QosClass, qosClass } from '../pods/container-resources.ts';
+import type { PodCgroupState, PodCgroups } from '../pods/ports.ts';
+import { type CgroupDriver, type CgroupNames, type CgroupSteps, cgroupNames } from './cgroup-names.ts';
+import { type PodLimitOptions, podLimits } from './pod-limits.ts';
+import { type Amounts, podRequests } from './pod-requests.ts';
+import { qosLimits } from './qos-limits.ts';
+import { openSlices, type Slices } from './systemd-slices.ts';
 
 /** What the cgroups of pods need to know. */
-export interface PodCgroupsOptions {
+export interface PodCgroupsOptions extends PodLimitOptions {
   /** Everything is below this cgroup: `/` or `/deckhand-x`. */
   cgroupRoot: string;
-  /** How the runtime names cgroups (its RuntimeConfig). */
-  driver: 'cgroupfs' | 'systemd';
-  /** Enforce CPU limits. */
-  cpuQuota: boolean;
-  cpuQuotaPeriodUs: number;
-  /** Most processes in a pod; negative means no limit. */
-  podPidsLimit: number;
-  /** Thousandths of a processor and bytes of memory that pods may have together. */
-  allocatable: { cpuMilli: number; memoryBytes: number };
+  /** How cgroups are named (the runtime's RuntimeConfig). */
+  driver: CgroupDriver;
+  /** Pods have cgroups by class (else containers are in the root). */
+  perQos?: boolean;
+  /** What all pods may have together; undefined limits are not set. */
+  allPods: CgroupLimits;
+  /** Thousandths of requested memory that are kept from lower classes; undefined: none. */
+  reservedMemory?: number;
+  /** Bytes of memory that pods may have, for what is kept from lower classes. */
+  allocatableMemory?: number;
+  /** For tests. Default: the systemd that runs. */
+  slices?: Slices;
   log: Logger;
   clock: Clock;
 }
 
-/** cgroups below the root, as upstream's kubelet names them. */
-const parents: Record<QosClass, string> = {
-  Guaranteed: 'kubepods',
-  Burstable: 'kubepods/burstable',
-  BestEffort: 'kubepods/besteffort',
+const parents: Record<QosClass, CgroupSteps> = {
+  Guaranteed: ['kubepods'],
+  Burstable: ['kubepods', 'burstable'],
+  BestEffort: ['kubepods', 'besteffort'],
 };
 
 /**
@@ -35,132 +42,180 @@ const parents: Record<QosClass, string> = {
  * process limits from its containers. @throws Error when the machine has no usable control groups
  */
 export function createPodCgroups(options: PodCgroupsOptions): PodCgroups {
-  if (options.driver === 'systemd')
-    throw new Error(
-      'the runtime asks for the systemd cgroup driver, which needs systemd as process 1: set cgroupfs in the configuration of the runtime',
-    );
-  return new CgroupfsPodCgroups(openCgroups(), options);
+  const tree = openCgroups();
+  if (options.perQos === false) return new FlatPodCgroups(cgroupNames(options.driver, options.cgroupRoot));
+  const slices = options.driver === 'systemd' ? (options.slices ?? openSlices(options.clock)) : undefined;
+  return new QosPodCgroups(tree, options, slices);
 }
 
-class CgroupfsPodCgroups implements PodCgroups {
+interface KnownPod {
+  steps: CgroupSteps;
+  qos: QosClass;
+  requests: Amounts;
+}
+
+class QosPodCgroups implements PodCgroups {
   readonly #tree: CgroupTree;
   readonly #options: PodCgroupsOptions;
+  readonly #names: CgroupNames;
+  readonly #slices: Slices | undefined;
   readonly #serial = new SerialRunner();
-  /** Where each pod's cgroup is, and what it asks of the processors. */
-  readonly #pods = new Map<string, { path: string; qos: QosClass; cpuMilli: number }>();
-  #rootMade = false;
+  readonly #pods = new Map<string, KnownPod>();
+  /** The limits of the classes as last written. */
+  readonly #shared = new Map<QosClass, string>();
+  #root: Promise<void> | undefined;
 
-  constructor(tree: CgroupTree, options: PodCgroupsOptions) {
+  constructor(tree: CgroupTree, options: PodCgroupsOptions, slices: Slices | undefined) {
     this.#tree = tree;
     this.#options = options;
+    this.#names = cgroupNames(options.driver, options.cgroupRoot);
+    this.#slices = slices;
+  }
+
+  start(): Promise<void> {
+    this.#root ??= this.#makeRoot().catch((error: unknown) => {
+      this.#root = undefined;
+      throw error;
+    });
+    return this.#root;
   }
 
   ensure(pod: Pod): Promise<string> {
     const { uid } = pod.metadata;
-    return this.#serial.run(uid, () => {
-      this.#makeRoot();
+    return this.#serial.run(uid, async () => {
+      await this.start();
       const qos = qosClass(pod);
-      const path = join(this.#options.cgroupRoot, parents[qos], `pod${uid}`);
-      this.#tree.create(path);
-      this.#tree.apply(path, podLimits(pod, this.#options));
-      const cpuMilli = sumOfRequests(pod, 'cpu', quantityMilli);
-      const before = this.#pods.get(uid);
-      this.#pods.set(uid, { path, qos, cpuMilli });
-      if (qos === 'Burstable' && before?.cpuMilli !== cpuMilli) this.#shareBurstable();
-      return path;
+      const steps = [...parents[qos], `pod${uid}`];
+      // What is there already has its limits: only a resize changes them, step by step.
+      if (!this.#tree.exists(this.#names.path(steps))) {
+        await this.#create(steps);
+        await this.#apply(steps, podLimits(pod, this.#options));
+      }
+      this.#pods.set(uid, { steps, qos, requests: podRequests(pod) });
+      await this.#shareClasses();
+      return this.#names.parent(steps);
     });
+  }
+
+  limits(pod: Pod): PodCgroupState {
+    const { cpuShares, cpuQuotaUs, cpuPeriodUs, memoryBytes } = podLimits(pod, this.#options);
+    return { cpuShares, cpuQuotaUs, cpuPeriodUs, memoryBytes };
+  }
+
+  current(pod: Pod): PodCgroupState | undefined {
+    const path = this.#names.path(this.#stepsOf(pod));
+    const details = this.#tree.details(path);
+    const usage = this.#tree.usage(path);
+    if (!details || !usage) return undefined;
+    return {
+      cpuShares: Number(details.cpuShares),
+      cpuQuotaUs: details.cpuQuotaUs === undefined ? -1 : Number(details.cpuQuotaUs),
+      cpuPeriodUs: Number(details.cpuPeriodUs),
+      memoryBytes: usage.memoryLimitBytes === undefined ? -1 : Number(usage.memoryLimitBytes),
+      memoryUsageBytes: Number(usage.memoryBytes),
+    };
+  }
+
+  async change(pod: Pod, limits: CgroupLimits): Promise<void> {
+    const steps = this.#stepsOf(pod);
+    await this.#apply(steps, limits);
+    this.#pods.set(pod.metadata.uid, { steps, qos: qosClass(pod), requests: podRequests(pod) });
+    await this.#shareClasses();
   }
 
   remove(podUid: string): Promise<void> {
     return this.#serial.run(podUid, async () => {
       const known = this.#pods.get(podUid);
-      const paths = known
-        ? [known.path]
-        : Object.values(parents).map((parent) => join(this.#options.cgroupRoot, parent, `pod${podUid}`));
-      for (const path of paths) {
+      const all = known ? [known.steps] : Object.values(parents).map((parent) => [...parent, `pod${podUid}`]);
+      for (const steps of all) {
+        const path = this.#names.path(steps);
         if (!this.#tree.exists(path)) continue;
         await this.#tree.kill(path, { clock: this.#options.clock });
+        if (this.#slices) await this.#slices.stop(this.#names.parent(steps)).catch(() => {});
         await this.#tree.remove(path, { clock: this.#options.clock });
       }
       this.#pods.delete(podUid);
-      if (known?.qos === 'Burstable') this.#shareBurstable();
+      if (known) await this.#shareClasses();
     });
   }
 
   async collect(known: ReadonlySet<string>): Promise<void> {
-    const { readdir } = await import('node:fs/promises');
     for (const parent of Object.values(parents)) {
-      const directory =
-        this.#tree.directory('pids', join(this.#options.cgroupRoot, parent)) ??
-        this.#tree.directories(join(this.#options.cgroupRoot, parent))[0]!;
+      const path = this.#names.path(parent);
+      const directory = this.#tree.directory('pids', path) ?? this.#tree.directories(path)[0]!;
       for (const name of await readdir(directory).catch(() => [])) {
-        const uid = /^pod(.+)$/.exec(name)?.[1];
-        if (uid && !known.has(uid))
-          await this.remove(uid).catch((error: unknown) =>
-            this.#options.log.warn('cgroup of an unknown pod not removed', { podUid: uid, error }),
-          );
+        const uid = this.#names.podUid(name);
+        if (!uid || known.has(uid)) continue;
+        await this.remove(uid).catch((error: unknown) =>
+          this.#options.log.warn('cgroup of an unknown pod not removed', { podUid: uid, error }),
+        );
       }
     }
   }
 
+  async refresh(): Promise<void> {
+    await this.start();
+    this.#shared.clear();
+    await this.#apply(parents.Guaranteed, this.#options.allPods);
+    await this.#shareClasses();
+  }
+
+  #stepsOf(pod: Pod): CgroupSteps {
+    return this.#pods.get(pod.metadata.uid)?.steps ?? [...parents[qosClass(pod)], `pod${pod.metadata.uid}`];
+  }
+
   /** The cgroup of all pods is held to what is allocatable; besteffort pods get the least share. */
-  #makeRoot(): void {
-    if (this.#rootMade) return;
-    const { cgroupRoot, allocatable } = this.#options;
-    for (const parent of Object.values(parents)) this.#tree.create(join(cgroupRoot, parent));
-    this.#tree.apply(join(cgroupRoot, 'kubepods'), {
-      cpuShares: cpuShares(allocatable.cpuMilli),
-      memoryBytes: allocatable.memoryBytes,
-    });
-    this.#tree.apply(join(cgroupRoot, parents.BestEffort), { cpuShares: 2 });
-    this.#rootMade = true;
+  async #makeRoot(): Promise<void> {
+    for (const parent of Object.values(parents)) await this.#create(parent);
+    await this.#apply(parents.Guaranteed, this.#options.allPods);
+    await this.#shareClasses();
   }
 
-  /** Burstable pods together weigh what they ask for together. */
-  #shareBurstable(): void {
-    const milli = [...this.#pods.values()]
-      .filter(({ qos }) => qos === 'Burstable')
-      .reduce((sum, { cpuMilli }) => sum + cpuMilli, 0);
-    this.#tree.apply(join(this.#options.cgroupRoot, parents.Burstable), { cpuShares: cpuShares(milli) });
+  async #create(steps: CgroupSteps): Promise<void> {
+    if (this.#slices) await this.#slices.start(this.#names.parent(steps));
+    this.#tree.create(this.#names.path(steps));
+  }
+
+  async #apply(steps: CgroupSteps, limits: CgroupLimits): Promise<void> {
+    if (this.#slices) await this.#slices.limit(this.#names.parent(steps), limits);
+    this.#tree.apply(this.#names.path(steps), limits);
+  }
+
+  /** Burstable pods together weigh what they ask for together; memory may be kept from the lower classes. */
+  async #shareClasses(): Promise<void> {
+    const { reservedMemory, allocatableMemory } = this.#options;
+    const limits = qosLimits([...this.#pods.values()], { reservedMemory, allocatableMemory });
+    for (const qos of ['Burstable', 'BestEffort'] as const) {
+      const text = JSON.stringify(limits[qos]);
+      if (this.#shared.get(qos) === text) continue;
+      try {
+        await this.#apply(parents[qos], limits[qos]);
+        this.#shared.set(qos, text);
+      } catch (error) {
+        // Memory that is in use already cannot be kept from anybody; the next turn may do better.
+        this.#options.log.info('the cgroup of a class of pods keeps its limits', { class: qos, error });
+      }
+    }
   }
 }
 
-/** The larger of what all containers and sidecars need together and what any init container needs alone. */
-function sumOfRequests(pod: Pod, name: string, convert: (text: string) => number): number {
-  const of = ({ resources }: { resources?: { requests?: Record<string, string>; limits?: Record<string, string> } }) =>
-    convert(resources?.requests?.[name] ?? resources?.limits?.[name] ?? '0');
-  return total(pod, of) + convert(pod.spec.overhead?.[name] ?? '0');
-}
+/** Without cgroups of their own pods' containers are in the root. */
+class FlatPodCgroups implements PodCgroups {
+  readonly #parent: string;
 
-function total(pod: Pod, of: (container: Pod['spec']['containers'][number]) => number): number {
-  let sidecars = 0;
-  let largest = 0;
-  for (const container of pod.spec.initContainers ?? []) {
-    if (container.restartPolicy === 'Always') sidecars += of(container);
-    else largest = Math.max(largest, sidecars + of(container));
+  constructor(names: CgroupNames) {
+    this.#parent = names.parent([]);
   }
-  return Math.max(largest, sidecars + pod.spec.containers.reduce((sum, container) => sum + of(container), 0));
-}
-
-/** Limits of the pod's cgroup; a resource that one container leaves open is open for the pod. */
-export function podLimits(
-  pod: Pod,
-  options: Pick<PodCgroupsOptions, 'cpuQuota' | 'cpuQuotaPeriodUs' | 'podPidsLimit'>,
-): CgroupLimits {
-  const all = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
-  const limited = (name: string) => all.every(({ resources }) => resources?.limits?.[name] !== undefined);
-  const limit = (name: string, convert: (text: string) => number) =>
-    total(pod, ({ resources }) => convert(resources?.limits?.[name] ?? '0')) +
-    convert(pod.spec.overhead?.[name] ?? '0');
-  const qos = qosClass(pod);
-  return {
-    cpuShares: qos === 'BestEffort' ? 2 : cpuShares(sumOfRequests(pod, 'cpu', quantityMilli)),
-    cpuPeriodUs: options.cpuQuotaPeriodUs,
-    cpuQuotaUs:
-      options.cpuQuota && limited('cpu')
-        ? Math.max(1000, Math.ceil((limit('cpu', quantityMilli) * options.cpuQuotaPeriodUs) / 1000))
-        : -1,
-    memoryBytes: limited('memory') ? limit('memory', quantityValue) : -1,
-    ...(options.podPidsLimit > 0 ? { pids: options.podPidsLimit } : {}),
-  };
+  async start(): Promise<void> {}
+  async ensure(): Promise<string> {
+    return this.#parent;
+  }
+  limits(): PodCgroupState {
+    return { cpuShares: 2, cpuQuotaUs: -1, cpuPeriodUs: 100_000, memoryBytes: -1 };
+  }
+  current(): undefined {}
+  async change(): Promise<void> {}
+  async remove(): Promise<void> {}
+  async collect(): Promise<void> {}
+  async refresh(): Promise<void> {}
 }
