@@ -12,7 +12,7 @@ import { type PluginHandler, PluginWatcher } from './plugins/index.ts';
 import { KubeletPodDirectory } from './pods/pod-directory.ts';
 import { PodEvents } from './pods/pod-events.ts';
 import { PodManager, type PodManagerOptions } from './pods/pod-manager.ts';
-import type { NodeReporter, PodVolumes } from './pods/ports.ts';
+import type { NodeReporter } from './pods/ports.ts';
 import { RuntimeCache } from './pods/runtime-cache.ts';
 import { RuntimeWatch } from './pods/runtime-watch.ts';
 import { ProbeManager } from './probes/probe-manager.ts';
@@ -20,6 +20,7 @@ import { type MachineCapacity, readMachineCapacity } from './resources/index.ts'
 import { createObjectReader } from './sources/object-reader.ts';
 import { PodSources } from './sources/pod-sources.ts';
 import { StatusWriter } from './status/status-writer.ts';
+import { createCsi } from './volumes/csi/create-csi.ts';
 import { createPodVolumes } from './volumes/index.ts';
 
 export type { Companion, Ground } from './ground.ts';
@@ -40,9 +41,9 @@ export function assemble(ground: Ground) {
   const events = new PodEvents(recorder, log);
   const capacity = readMachineCapacity(settings.rootDirectory);
   const cache: RuntimeCache = new RuntimeCache(client, clock, (uid, one) => manager.runtimeChanged(uid, one));
-  const inUse = () => volumes.inUse() ?? node.node()?.status?.volumesInUse ?? [];
+  const inUse = () => volumes.inUse();
   const node: NodeReporter = makeNode(ground, capacity, cache, recorder, inUse);
-  const volumes = makeVolumes(ground, node, events);
+  const { volumes, csi } = makeVolumes(ground, node, events);
   const objects = createObjectReader(api, { clock, log, signal });
   const probes: ProbeManager = new ProbeManager({
     ...{ client, cache: () => cache, events, clock, hostIps: () => node.hostIps() },
@@ -84,7 +85,7 @@ export function assemble(ground: Ground) {
   const leftovers = new Housekeeping({ settings, ...later, cache, volumes, cgroups, clock, log });
   const housekeeping = () => leftovers.run();
   const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, metrics, onRelist: housekeeping });
-  const plugins = makePlugins(ground, {});
+  const plugins = makePlugins(ground, { CSIPlugin: csi.registration });
   const companions: Companion[] = [...resources.companions, imageParts];
   const parts = { plugins, watch, sources, node, manager, probes, status, volumes, directory, cache, housekeeping };
   return { ...parts, companions };
@@ -104,7 +105,7 @@ function makeNode(
   capacity: MachineCapacity,
   cache: RuntimeCache,
   events: EventRecorder | undefined,
-  volumesInUse: () => string[],
+  volumesInUse: () => string[] | undefined,
 ): NodeReporter {
   const podLifecycleProblem = (): string | undefined => {
     if (cache.ageMs <= staleViewMs) return undefined;
@@ -124,17 +125,18 @@ function makeNode(
   });
 }
 
-function makeVolumes(
-  { settings, api, metrics, log, clock }: Ground,
-  node: NodeReporter,
-  events: PodEvents,
-): PodVolumes {
-  return createPodVolumes({
-    ...{ root: settings.rootDirectory, client: api, node: () => node.node(), log, clock },
+function makeVolumes({ settings, api, metrics, log, clock }: Ground, node: NodeReporter, events: PodEvents) {
+  const { rootDirectory: root, nodeName } = settings;
+  const base = { root, client: api, node: () => node.node(), log, clock };
+  const csi = createCsi({ ...base, nodeName, onNews: (podUids) => volumes.changed(podUids) });
+  const volumes: ReturnType<typeof createPodVolumes> = createPodVolumes({
+    ...base,
     ...{ metrics, statisticsPeriodMs: durationMs(settings.configuration.volumeStatsAggPeriod) },
+    plugins: [csi.volumes],
     onInUse: () => node.changed(),
     warn: (pod, reason, message) => events.warning(pod, reason, message),
   });
+  return { volumes, csi };
 }
 
 /** Plugins register below the kubelet's directory; who takes them stands by type in `handlers`. */

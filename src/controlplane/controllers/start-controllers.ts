@@ -2,6 +2,7 @@ import { resources } from '../../api/index.ts';
 import type { Clock, Component } from '../../async/index.ts';
 import { type ApiClient, createEventRecorder, type EventRecorder } from '../../client/index.ts';
 import type { Logger } from '../../log/index.ts';
+import { startAttachDetachController } from './attach-detach/controller.ts';
 import { startCronJobController } from './cronjob/controller.ts';
 import { startDaemonSetController } from './daemonset/controller.ts';
 import { startDeploymentController } from './deployment/controller.ts';
@@ -31,6 +32,8 @@ export interface ControllersConfig {
   nodeMonitorGraceMs?: number;
   /** Finished pods beyond this many are removed. Default 12,500. */
   terminatedPodThreshold?: number;
+  /** A node that is not well keeps volumes that it should not have any longer for this long, milliseconds. Default 360,000. */
+  maximumWaitForUnmountMs?: number;
   /** Names of controllers to run; default all. See {@link controllerNames}. */
   only?: readonly string[];
   /** Watches to share with other components of this process. Default: their own. */
@@ -65,6 +68,8 @@ const controllers: Record<string, Start> = {
       context,
       terminatedPodThreshold === undefined ? {} : { terminatedThreshold: terminatedPodThreshold },
     ),
+  attachdetach: (context, { maximumWaitForUnmountMs }) =>
+    startAttachDetachController(context, maximumWaitForUnmountMs === undefined ? {} : { maximumWaitForUnmountMs }),
   garbagecollector: startGarbageCollector,
 };
 

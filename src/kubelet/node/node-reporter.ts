@@ -186,7 +186,7 @@ class ApiNodeReporter implements NodeReporter {
         supplementalGroupsPolicy: false,
       },
       images: this.#images,
-      volumesInUse: inputs.volumesInUse(),
+      volumesInUse: inputs.volumesInUse() ?? this.#seen?.status?.volumesInUse ?? [],
       problem: inputs.podLifecycleProblem(),
     };
   }

@@ -72,7 +72,8 @@ export function makeNodeStatus(facts: NodeFacts, before: Node | undefined, now: 
       name,
       features: { recursiveReadOnlyMounts, userNamespaces },
     })),
-    ...(facts.volumesInUse.length > 0 ? { volumesInUse: facts.volumesInUse } : {}),
+    // An empty list takes the last name away; a status without the list would leave it there.
+    ...(facts.volumesInUse.length > 0 || before?.status?.volumesInUse ? { volumesInUse: facts.volumesInUse } : {}),
   };
 }
 

@@ -125,8 +125,8 @@ export interface NodeInputs {
   pressures(): ReadonlySet<NodePressure>;
   /** Why the kubelet cannot work on pods now (an outdated view of the runtime), or undefined when it is well. */
   podLifecycleProblem(): string | undefined;
-  /** Names of volumes in use, for status.volumesInUse. */
-  volumesInUse(): string[];
+  /** Names of volumes in use, for status.volumesInUse; undefined when not known yet: what the Node says stays. */
+  volumesInUse(): string[] | undefined;
 }
 
 /** One container as the server's handlers find it. */

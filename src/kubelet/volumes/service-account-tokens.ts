@@ -29,20 +29,33 @@ export class ServiceAccountTokens {
 
   /** A token bound to the pod. An old one that is still good is given when the API server does not answer. */
   async get(pod: Pod, request: { audience?: string; expirationSeconds?: number }): Promise<string> {
+    return (await this.#token(pod, request)).value;
+  }
+
+  /** The same with its end, as a TokenRequest's status has both. */
+  async status(
+    pod: Pod,
+    request: { audience?: string; expirationSeconds?: number },
+  ): Promise<{ token: string; expirationTimestamp: string }> {
+    const { value, expiresAt } = await this.#token(pod, request);
+    return { token: value, expirationTimestamp: new Date(expiresAt).toISOString().replace('.000Z', 'Z') };
+  }
+
+  async #token(pod: Pod, request: { audience?: string; expirationSeconds?: number }): Promise<Token> {
     if (!this.#client) throw new Error('a pod without an API server cannot have a service account token');
     const key = `${pod.metadata.uid}/${request.audience ?? ''}/${request.expirationSeconds ?? ''}`;
     const known = this.#tokens.get(key);
     const now = this.#clock.now();
-    if (known && now < known.refreshAt) return known.value;
+    if (known && now < known.refreshAt) return known;
     try {
       const token = await this.#request(this.#client, pod, request, now);
       this.#tokens.set(key, token);
-      return token.value;
+      return token;
     } catch (error) {
       if (!known || now >= known.expiresAt) throw error;
       // Not to be asked for again at once.
       known.refreshAt = now + retryMs;
-      return known.value;
+      return known;
     } finally {
       this.#schedule(pod.metadata.uid);
     }

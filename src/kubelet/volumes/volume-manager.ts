@@ -232,7 +232,7 @@ export class VolumeManager implements PodVolumes {
     const unique = await attach?.uniqueName(request.volume, request.pod);
     if (!unique) return;
     this.#attached.add(unique, user);
-    request.attachment = await during('AttachVolume.Attach', request.volume, () =>
+    request.attachment = await during('MountVolume.WaitForAttach', request.volume, () =>
       this.#options.operations.measure(request.plugin, 'verify_controller_attached_volume', () =>
         unlessAborted(attach!.wait(request.volume, request.pod, request.signal), request.signal),
       ),
@@ -273,11 +273,7 @@ export class VolumeManager implements PodVolumes {
 
   #tell(entry: Entry, volume: Volume, error: unknown): void {
     const text = textOf(error);
-    const reason = text.startsWith('AttachVolume')
-      ? 'FailedAttachVolume'
-      : text.startsWith('MapVolume')
-        ? 'FailedMapVolume'
-        : 'FailedMount';
+    const reason = text.startsWith('MapVolume') ? 'FailedMapVolume' : 'FailedMount';
     const message = entry.unresolved.has(volume.name) ? unmountedText([volume.name], [volume.name], text) : text;
     this.#options.warn(entry.pod, reason, message);
   }

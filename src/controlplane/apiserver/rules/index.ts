@@ -14,6 +14,7 @@ import {
   storageClassRules,
   volumeRules,
 } from './cluster-rules.ts';
+import { csiDriverRules, csiNodeRules, csiStorageCapacityRules, volumeAttachmentRules } from './csi-rules.ts';
 import { cronJobRules, jobRules } from './job-rules.ts';
 import { type NameCheck, usualName, validateMetadata } from './metadata-validation.ts';
 import { moreTableCells } from './more-table-cells.ts';
@@ -107,6 +108,10 @@ function ownRules(allocator: ServiceAllocator): Record<string, ResourceRules> {
     'certificates.k8s.io/certificatesigningrequests': signingRequestRules,
     'coordination.k8s.io/leases': leaseRules,
     'storage.k8s.io/storageclasses': storageClassRules,
+    'storage.k8s.io/csidrivers': csiDriverRules,
+    'storage.k8s.io/csinodes': csiNodeRules,
+    'storage.k8s.io/csistoragecapacities': csiStorageCapacityRules,
+    'storage.k8s.io/volumeattachments': volumeAttachmentRules,
     'scheduling.k8s.io/priorityclasses': priorityClassRules,
     'node.k8s.io/runtimeclasses': runtimeClassRules,
     [`${rbac}/roles`]: roleRules,
