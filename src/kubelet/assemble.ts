@@ -135,6 +135,7 @@ function makeVolumes({ settings, api, metrics, log, clock }: Ground, node: NodeR
     plugins: [csi.volumes],
     onInUse: () => node.changed(),
     warn: (pod, reason, message) => events.warning(pod, reason, message),
+    note: (pod, reason, message) => events.normal(pod, reason, message),
   });
   return { volumes, csi };
 }

@@ -101,8 +101,9 @@ export interface VolumePlugin {
   /**
    * The claim or the persistent volume of a mounted volume has another size than when it was last looked at (also called
    * once after setUp): grow what is on the node.
+   * @returns whether the volume has the new size; false when the node has nothing to do with it
    */
-  expand?(request: SetUpRequest): Promise<void>;
+  expand?(request: SetUpRequest): Promise<boolean>;
   /** The pod is going: watches and timers that were kept for it end. */
   forget?(podUid: string): void;
   /** The kubelet ends. */

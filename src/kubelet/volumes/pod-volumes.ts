@@ -26,6 +26,8 @@ export interface PodVolumesOptions {
   onInUse?: () => void;
   /** Writes a warning as an event of a pod. */
   warn: (pod: Pod, reason: string, message: string) => void;
+  /** The same for what happened as it should. */
+  note?: (pod: Pod, reason: string, message: string) => void;
   metrics?: KubeletMetrics;
   /** Time between measurements of a volume, milliseconds; negative: they are not measured. */
   statisticsPeriodMs: number;
@@ -56,6 +58,7 @@ export function createPodVolumes(options: PodVolumesOptions): VolumeManager {
     ...{ root, client, node, warn, log, clock },
     plugins: [...payload, emptyDirPlugin(), hostPathPlugin(), ...(options.plugins ?? [])],
     onInUse: options.onInUse ?? (() => {}),
+    note: options.note ?? (() => {}),
     operations: new Operations(clock, options.metrics),
     meter: new VolumeMeter(clock, options.statisticsPeriodMs),
   });

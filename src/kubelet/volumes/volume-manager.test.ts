@@ -77,6 +77,7 @@ class Disks implements VolumePlugin {
 function makeManager(plugins: VolumePlugin[], events: string[] = []): VolumeManager {
   return new VolumeManager({
     ...{ root, client: undefined, plugins, node: () => undefined, onInUse: () => {} },
+    note: () => {},
     warn: (_pod, reason, message) => events.push(`${reason}: ${message}`),
     operations: new Operations(systemClock),
     meter: new VolumeMeter(systemClock, 60_000),

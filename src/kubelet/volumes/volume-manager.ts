@@ -6,6 +6,7 @@ import type { PodVolumes, VolumeStatistics } from '../pods/ports.ts';
 import { AttachedVolumes } from './attached-volumes.ts';
 import { Attempts } from './attempts.ts';
 import { DeviceMounts } from './device-mounts.ts';
+import { Expansion } from './expansion.ts';
 import { podsOnDisk, subPathTarget, volumePath, volumesOnDisk } from './layout.ts';
 import type { Operations } from './operations.ts';
 import type { ResolvedVolume, SetUpRequest, VolumePlugin } from './plugin.ts';
@@ -26,7 +27,8 @@ export interface VolumeManagerOptions {
   node: () => Node | undefined;
   /** Tells that {@link VolumeManager.inUse} has changed: the node's status should be written soon. */
   onInUse: () => void;
-  /** Writes an event of a pod. */
+  /** Write events of a pod: what happened as it should, and what should be looked at. */
+  note: (pod: Pod, reason: string, message: string) => void;
   warn: (pod: Pod, reason: string, message: string) => void;
   operations: Operations;
   meter: VolumeMeter;
@@ -65,12 +67,14 @@ export class VolumeManager implements PodVolumes {
   readonly #devices: DeviceMounts;
   readonly #attached: AttachedVolumes;
   readonly #refresh: KeyedQueue;
+  readonly #expansion: Expansion;
 
   constructor(options: VolumeManagerOptions) {
     this.#options = options;
     const { clock, log, root, plugins } = options;
     this.#attempts = new Attempts(clock);
     this.#devices = new DeviceMounts(root, plugins);
+    this.#expansion = new Expansion(options);
     this.#attached = new AttachedVolumes(root, plugins, options.onInUse);
     this.#attached.rebuild().catch((error: unknown) => log.warn('cannot find attached volumes', { error }));
     this.#refresh = new KeyedQueue((podUid) => this.#rewrite(podUid), {
@@ -106,6 +110,7 @@ export class VolumeManager implements PodVolumes {
     this.#attempts.forgetOwner(podUid);
     this.#options.meter.forget(podUid);
     for (const { forget } of plugins) forget?.(podUid);
+    this.#expansion.forget(podUid);
     await Promise.all([this.#devices.rebuild(), this.#attached.rebuild()]);
     await removePodDirectories(root, podUid, ['volume-subpaths']);
     const results = await Promise.allSettled(
@@ -159,6 +164,7 @@ export class VolumeManager implements PodVolumes {
   async stop(): Promise<void> {
     this.#options.meter.stop();
     await this.#refresh.stop();
+    await this.#expansion.stop();
     for (const plugin of this.#options.plugins) await plugin.stop?.();
   }
 
@@ -225,6 +231,7 @@ export class VolumeManager implements PodVolumes {
       operations.measure(plugin.name, block ? 'map_volume' : 'volume_mount', () => plugin.setUp(request)),
     );
     this.#options.meter.follow(plugin, request);
+    this.#expansion.follow(plugin, request);
     return { plugin, request, hostPath };
   }
 

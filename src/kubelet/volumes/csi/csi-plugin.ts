@@ -3,7 +3,7 @@ import { quantityValue } from '../../../api/index.ts';
 import type { SetUpRequest, VolumeOnDisk, VolumePlugin, VolumeUsage } from '../plugin.ts';
 import { csiAttachPhase, dataOf } from './attach.ts';
 import { mapDevice, unmapDevice } from './block.ts';
-import { accessModeOf, type CsiContext, persistentSource, readSecret } from './csi-context.ts';
+import { accessModeOf, type CsiContext, driverFor, persistentSource, readSecret } from './csi-context.ts';
 import { publish, unpublish } from './publish.ts';
 import { csiDevicePhase } from './stage.ts';
 import { blockPaths } from './volume-data.ts';
@@ -54,14 +54,12 @@ async function usage(context: CsiContext, found: VolumeOnDisk): Promise<VolumeUs
 }
 
 /** Grows what is on the node after the persistent volume itself has grown. A driver that has no such step is not called. */
-async function expand(context: CsiContext, request: SetUpRequest): Promise<void> {
+async function expand(context: CsiContext, request: SetUpRequest): Promise<boolean> {
   const { volume, devicePath, signal } = request;
   const source = persistentSource(volume);
-  const wanted = volume.persistentVolume?.spec?.capacity?.['storage'];
-  const present = volume.claim?.status?.capacity?.['storage'];
-  if (!wanted || !present || quantityValue(wanted) <= quantityValue(present)) return;
-  const driver = context.drivers.client(source.driver);
-  if (!(await driver.can('EXPAND_VOLUME'))) return;
+  const wanted = volume.persistentVolume?.spec?.capacity?.['storage'] ?? '0';
+  const driver = driverFor(context, source.driver, 'Expander.NodeExpand failed to get CSI client');
+  if (!(await driver.can('EXPAND_VOLUME'))) return false;
   const block = volume.mode === 'Block';
   const staged = await driver.can('STAGE_UNSTAGE_VOLUME');
   await driver.expand(
@@ -77,4 +75,5 @@ async function expand(context: CsiContext, request: SetUpRequest): Promise<void>
     },
     signal,
   );
+  return true;
 }
