@@ -49,6 +49,7 @@ export function componentArguments(name: ComponentName, options: UpOptions, node
       podCidrs(options),
       '--root-ca-file',
       join(paths.pki, 'ca.crt'),
+      ...['--local-path-directory', paths.localPath, '--local-path-node', options.nodeName],
     ],
     dns: () => [...kubeconfig('dns'), '--listen', `${nodeIp}:${dnsPort}`, '--cluster-domain', clusterDomain],
   };

@@ -47,6 +47,7 @@ export function instancePaths(dataDirectory: string) {
     store: join(dataDirectory, 'store'),
     kubeconfig: join(dataDirectory, 'admin.conf'),
     kubelet: join(dataDirectory, 'kubelet'),
+    localPath: join(dataDirectory, 'local-path'),
     runtime: join(dataDirectory, 'runtime'),
     runtimeState: join(dataDirectory, 'runtime/state'),
     manifests: join(dataDirectory, 'manifests'),

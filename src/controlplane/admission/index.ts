@@ -12,6 +12,7 @@ import {
 import { podSecurity } from './pod-security.ts';
 import { resourceQuota } from './resource-quota.ts';
 import { serviceAccount } from './service-account.ts';
+import { claimResize, storageObjectInUseProtection } from './storage.ts';
 
 export { certificateApproval } from './certificate-approval.ts';
 
@@ -28,6 +29,8 @@ export function createAdmission(): AdmissionPlugin[] {
     defaultTolerationSeconds,
     runtimeClass,
     defaultStorageClass,
+    storageObjectInUseProtection,
+    claimResize,
     resourceQuota(),
   ];
 }

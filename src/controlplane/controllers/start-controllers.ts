@@ -9,17 +9,21 @@ import { startDeploymentController } from './deployment/controller.ts';
 import { startDisruptionController } from './disruption/controller.ts';
 import { startEndpointsController } from './endpoints/controller.ts';
 import { startEndpointSliceController } from './endpointslice/controller.ts';
+import { startEphemeralVolumeController } from './ephemeral-volume/controller.ts';
 import type { Controller, ControllerContext } from './framework/controller.ts';
 import { Informers } from './framework/informers.ts';
 import { startGarbageCollector } from './garbage-collection/controller.ts';
 import { startJobController } from './job/controller.ts';
+import { type LocalPathOptions, startLocalPathController } from './local-path/controller.ts';
 import { startNamespaceController } from './namespace/controller.ts';
 import { startNodeIpamController } from './node-ipam/controller.ts';
 import { startNodeLifecycleController } from './node-lifecycle/controller.ts';
+import { startPersistentVolumeController } from './persistent-volume/controller.ts';
 import { startPodGcController } from './pod-gc/controller.ts';
 import { startReplicaSetController, startReplicationControllerController } from './replicaset/controller.ts';
 import { startRootCaController, startServiceAccountController } from './serviceaccount/controller.ts';
 import { startStatefulSetController } from './statefulset/controller.ts';
+import { startVolumeProtectionController } from './volume-protection/controller.ts';
 
 /** What the controllers are given. */
 export interface ControllersConfig {
@@ -34,6 +38,8 @@ export interface ControllersConfig {
   terminatedPodThreshold?: number;
   /** A node that is not well keeps volumes that it should not have any longer for this long, milliseconds. Default 360,000. */
   maximumWaitForUnmountMs?: number;
+  /** Where claims of the class `local-path` get their directories. Default: there is no such class. */
+  localPath?: LocalPathOptions;
   /** Names of controllers to run; default all. See {@link controllerNames}. */
   only?: readonly string[];
   /** Watches to share with other components of this process. Default: their own. */
@@ -61,6 +67,10 @@ const controllers: Record<string, Start> = {
   statefulset: startStatefulSetController,
   job: startJobController,
   cronjob: startCronJobController,
+  'persistentvolume-binder': startPersistentVolumeController,
+  'ephemeral-volume': startEphemeralVolumeController,
+  'local-path': (context, { localPath }) => (localPath ? startLocalPathController(context, localPath) : undefined),
+  'volume-protection': startVolumeProtectionController,
   disruption: startDisruptionController,
   replicationcontroller: startReplicationControllerController,
   podgc: (context, { terminatedPodThreshold }) =>

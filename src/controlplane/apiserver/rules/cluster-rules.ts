@@ -3,7 +3,6 @@ import { deepEqual } from '../../../api/patch/index.ts';
 import type { FieldError, ResourceRules } from '../extension-points.ts';
 import { forbiddenField, immutableText, invalidValue, notSupported, required, tooLong } from './field-errors.ts';
 import { checkConfigKey, checkQualifiedName } from './names.ts';
-import { validateAmount } from './resources-validation.ts';
 import { unchanged } from './workload-rules.ts';
 
 const dataLimit = 1024 * 1024;
@@ -157,87 +156,6 @@ export const eventRules: ResourceRules = {
     source: source.component ?? reportingComponent ?? '',
     type: type ?? '',
   }),
-};
-
-const accessModes = ['ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOnce', 'ReadWriteOncePod'];
-
-function validateAccessModes(modes: string[] | undefined): FieldError[] {
-  if (!modes?.length) return [required('spec.accessModes', 'at least 1 access mode is required')];
-  return modes
-    .filter((mode) => !accessModes.includes(mode))
-    .map((mode) => notSupported('spec.accessModes', mode, accessModes));
-}
-
-/** Rules of PersistentVolumeClaims. */
-export const claimRules: ResourceRules = {
-  hasGeneration: false,
-  setDefaults: ({ spec = {} }) => {
-    spec.volumeMode ||= 'Filesystem';
-  },
-  prepareForCreate: (claim) => {
-    claim.status = { phase: 'Pending' };
-  },
-  validate: ({ spec = {} }, old, { subresource }) => {
-    if (subresource === 'status') return [];
-    const errors = validateAccessModes(spec.accessModes);
-    const size = spec.resources?.requests?.storage;
-    if (size === undefined) errors.push(required('spec.resources[storage]'));
-    else errors.push(...validateAmount('storage', size, 'spec.resources[storage]'));
-    if (!old) return errors;
-    const rest = ({ resources: _r, volumeAttributesClassName: _a, volumeName, storageClassName, ...other }: any) => ({
-      ...other,
-      volumeName: old.spec.volumeName ? volumeName : undefined,
-      storageClassName: old.spec.storageClassName === undefined ? undefined : storageClassName,
-    });
-    if (!deepEqual(rest(spec), rest(old.spec))) {
-      const text =
-        'spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims';
-      errors.push(forbiddenField('spec', text));
-    }
-    return errors;
-  },
-};
-
-/** Rules of PersistentVolumes. */
-export const volumeRules: ResourceRules = {
-  hasGeneration: false,
-  setDefaults: ({ spec = {} }) => {
-    spec.persistentVolumeReclaimPolicy ||= 'Retain';
-    spec.volumeMode ||= 'Filesystem';
-    if (spec.hostPath) spec.hostPath.type ??= '';
-  },
-  prepareForCreate: (volume) => {
-    volume.status = { phase: 'Pending' };
-  },
-  validate: ({ spec = {} }) => {
-    const errors = validateAccessModes(spec.accessModes);
-    if (spec.capacity?.storage === undefined) errors.push(required('spec.capacity', 'storage is required'));
-    else errors.push(...validateAmount('storage', spec.capacity.storage, 'spec.capacity[storage]'));
-    const policies = ['Delete', 'Recycle', 'Retain'];
-    if (!policies.includes(spec.persistentVolumeReclaimPolicy)) {
-      errors.push(notSupported('spec.persistentVolumeReclaimPolicy', spec.persistentVolumeReclaimPolicy, policies));
-    }
-    return errors;
-  },
-};
-
-/** Rules of StorageClasses. */
-export const storageClassRules: ResourceRules = {
-  setDefaults: (object) => {
-    object.reclaimPolicy ||= 'Delete';
-    object.volumeBindingMode ||= 'Immediate';
-  },
-  validate: (object, old) => {
-    const errors: FieldError[] = [];
-    if (!object.provisioner) errors.push(required('provisioner'));
-    if (!old) return errors;
-    for (const key of ['provisioner', 'parameters', 'reclaimPolicy', 'volumeBindingMode']) {
-      if (!deepEqual(object[key] ?? null, old[key] ?? null)) {
-        errors.push(forbiddenField(key, `updates to ${key} are forbidden.`));
-      }
-    }
-    return errors;
-  },
 };
 
 /** Rules of PriorityClasses. */

@@ -2,7 +2,6 @@ import { resources } from '../../../api/index.ts';
 import { resourceRows } from '../../../api/schema/index.ts';
 import type { ResourceRules } from '../extension-points.ts';
 import {
-  claimRules,
   configMapRules,
   eventRules,
   leaseRules,
@@ -11,8 +10,6 @@ import {
   priorityClassRules,
   runtimeClassRules,
   secretRules,
-  storageClassRules,
-  volumeRules,
 } from './cluster-rules.ts';
 import { csiDriverRules, csiNodeRules, csiStorageCapacityRules, volumeAttachmentRules } from './csi-rules.ts';
 import { cronJobRules, jobRules } from './job-rules.ts';
@@ -33,6 +30,7 @@ import { podRules } from './pod-rules.ts';
 import { bindingRules, clusterRoleRules, roleRules } from './rbac-rules.ts';
 import type { ServiceAllocator } from './service-allocator.ts';
 import { serviceRules } from './service-rules.ts';
+import { claimRules, storageClassRules, volumeRules } from './storage-rules.ts';
 import { tableCells } from './table-cells.ts';
 import {
   daemonSetRules,
