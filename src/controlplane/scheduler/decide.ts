@@ -1,5 +1,6 @@
-import type { ClusterState, NodeInfo } from './cluster-state.ts';
+import type { ClusterState } from './cluster-state.ts';
 import { refusalOf } from './filters.ts';
+import type { NodeInfo } from './node-info.ts';
 import type { Refusal } from './node-selection.ts';
 import type { PodInfo } from './pod-info.ts';
 import { type Preemption, planPreemption, unavailable } from './preemption.ts';
@@ -33,6 +34,8 @@ export function decide(info: PodInfo, cluster: ClusterState, start = 0): Decisio
     return { kind: 'refuse', message: 'no nodes available to schedule pods', aboutPods: false, preemption };
   }
   const topology = new TopologyState(info, cluster, nodes);
+  const { problem } = topology.volumes ?? {};
+  if (problem) return refuseEverywhere(problem, nodes.length);
   const fitting: NodeInfo[] = [];
   const refusals = new Map<string, Refusal>();
   const enough = enoughNodes(nodes.length);
@@ -46,6 +49,14 @@ export function decide(info: PodInfo, cluster: ClusterState, start = 0): Decisio
   }
   if (fitting.length > 0) return { kind: 'place', node: bestNode(info, fitting, cluster).name };
   return refuse(info, cluster, nodes, refusals);
+}
+
+/** Something about the pod itself is not ready: no node, and no departure of other pods, would help. */
+function refuseEverywhere(problem: string, nodes: number): Decision {
+  const unhelpful = unavailable(nodes, Array<string>(nodes).fill('Preemption is not helpful for scheduling'));
+  const preemption: Preemption = { kind: 'none', message: `preemption: ${unhelpful}` };
+  const message = `0/${nodes} nodes are available: ${problem}. ${preemption.message}`;
+  return { kind: 'refuse', message, aboutPods: false, preemption };
 }
 
 function refuse(

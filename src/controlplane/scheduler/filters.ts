@@ -1,5 +1,5 @@
 import type { Taint } from '../../api/index.ts';
-import type { NodeInfo } from './cluster-state.ts';
+import type { NodeInfo } from './node-info.ts';
 import { podSelectsNode, type Refusal, tolerates } from './node-selection.ts';
 import type { HostPort, PodInfo } from './pod-info.ts';
 import type { TopologyState } from './topology.ts';
@@ -16,6 +16,7 @@ const filters: readonly Filter[] = [
   nodeAffinity,
   ports,
   resources,
+  (_info, node, topology) => topology.volumes?.refusal(node),
   (info, node, topology) => topology.refusesSpread(info, node),
   (info, node, topology) => topology.refusesAffinity(info, node),
 ];

@@ -1,5 +1,6 @@
-import type { ClusterState, NodeInfo } from './cluster-state.ts';
+import type { ClusterState } from './cluster-state.ts';
 import { refusalOf } from './filters.ts';
+import type { NodeInfo } from './node-info.ts';
 import type { Refusal } from './node-selection.ts';
 import type { PodInfo } from './pod-info.ts';
 import { TopologyState } from './topology.ts';

@@ -6,6 +6,8 @@ import { ClusterState } from './cluster-state.ts';
 import { type Decision, decide } from './decide.ts';
 import { type PodInfo, podInfoOf } from './pod-info.ts';
 import { SchedulingQueue } from './scheduling-queue.ts';
+import type { VolumeStep } from './storage-objects.ts';
+import type { VolumeBinding } from './volume-binding.ts';
 
 /** What a {@link Scheduler} works with. */
 export interface SchedulerParts {
@@ -14,6 +16,8 @@ export interface SchedulerParts {
   /** Bindings under way at once. */
   concurrency: number;
   recorder: EventRecorder;
+  /** Needed when the cluster's state knows of volumes. */
+  volumeBinding?: VolumeBinding;
   log: Logger;
   clock: Clock;
 }
@@ -30,6 +34,8 @@ export class Scheduler {
   readonly #parts: SchedulerParts;
   readonly #queue: SchedulingQueue;
   readonly #writes = new Set<Promise<void>>();
+  /** Pods that wait for their volumes, by uid. */
+  readonly #volumeWaits = new Map<string, AbortController>();
   #started = false;
   #stopped = false;
   #pumping = false;
@@ -48,6 +54,7 @@ export class Scheduler {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#queue.stop();
+    for (const abort of this.#volumeWaits.values()) abort.abort(new Error('the scheduler stops'));
     await Promise.all(this.#writes);
     await this.#parts.recorder.flush();
   }
@@ -85,7 +92,14 @@ export class Scheduler {
     if (!now || !before || nodeMatters(now, before)) this.#queue.notice('node');
   }
 
+  /** Takes over that something about claims, volumes or their classes has changed. */
+  onStorage(): void {
+    this.#parts.volumeBinding?.notice();
+    this.#queue.notice('storage');
+  }
+
   #forgetPod(pod: Pod): void {
+    this.#volumeWaits.get(pod.metadata.uid)?.abort(new Error('the pod has gone'));
     this.#queue.remove(keyOf(pod));
     const had = this.cluster.has(pod.metadata.uid);
     this.cluster.removePod(pod.metadata.uid);
@@ -124,8 +138,11 @@ export class Scheduler {
       return;
     }
     if (decision.kind === 'place') {
-      this.cluster.assume(info, decision.node);
-      this.#write(this.#bind(info, decision.node));
+      const { node } = decision;
+      const steps = this.cluster.volumes?.assume(info, this.cluster.nodes.get(node)!) ?? [];
+      this.cluster.assume(info, node);
+      if (steps.length > 0) void this.#bindVolumes(info, node, steps);
+      else this.#write(this.#bind(info, node));
     } else {
       this.#queue.refuse(info, decision.aboutPods, seen);
       this.#write(this.#tellRefused(info, decision));
@@ -137,6 +154,28 @@ export class Scheduler {
       this.#writes.delete(promise);
       this.#wake();
     });
+  }
+
+  /** Volumes first. While they are being made the pod keeps its place, but takes no turn from others. */
+  async #bindVolumes(info: PodInfo, node: string, steps: readonly VolumeStep[]): Promise<void> {
+    const abort = new AbortController();
+    this.#volumeWaits.set(info.uid, abort);
+    try {
+      const writing = this.#parts.volumeBinding!.write(steps);
+      this.#write(writing.catch(() => {}));
+      await writing;
+      await this.#parts.volumeBinding!.bound(info, node, abort.signal);
+      this.#write(this.#bind(info, node));
+    } catch (error) {
+      this.cluster.forget(info.uid);
+      if (abort.signal.aborted || this.#stopped) return;
+      const text = `running PreBind plugin "VolumeBinding": ${(error as Error).message}`;
+      if (!isConflict(error)) this.#parts.recorder.event(info.pod, 'Warning', 'FailedScheduling', text);
+      this.#queue.retry(info);
+    } finally {
+      this.#volumeWaits.delete(info.uid);
+      this.cluster.volumes?.settle(info.uid);
+    }
   }
 
   async #bind(info: PodInfo, node: string): Promise<void> {

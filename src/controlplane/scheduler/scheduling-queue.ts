@@ -2,7 +2,7 @@ import { Backoff, type Clock, type Timer } from '../../async/index.ts';
 import type { PodInfo } from './pod-info.ts';
 
 /** What happened in the cluster that may let a refused pod in. */
-export type ClusterChange = 'node' | 'podGone' | 'podPlaced' | 'anything';
+export type ClusterChange = 'node' | 'podGone' | 'podPlaced' | 'storage' | 'anything';
 
 interface Refused {
   info: PodInfo;
@@ -89,6 +89,7 @@ export class SchedulingQueue {
     this.changes++;
     for (const [key, { info, aboutPods }] of this.#refused) {
       if (change === 'podPlaced' && !aboutPods) continue;
+      if (change === 'storage' && !hasStorage(info)) continue;
       this.#refused.delete(key);
       // A node that comes or a pod that goes is worth an immediate look the first few times.
       const delayMs = this.#backoff.current(key);
@@ -123,4 +124,8 @@ export class SchedulingQueue {
     this.#backingOff.get(key)?.timer.cancel();
     this.#backingOff.delete(key);
   }
+}
+
+function hasStorage({ pod }: PodInfo): boolean {
+  return (pod.spec.volumes ?? []).some(({ persistentVolumeClaim, ephemeral }) => persistentVolumeClaim ?? ephemeral);
 }

@@ -1,5 +1,6 @@
 import { matchLabelSelector } from '../../api/index.ts';
-import type { ClusterState, NodeInfo } from './cluster-state.ts';
+import type { ClusterState } from './cluster-state.ts';
+import type { NodeInfo } from './node-info.ts';
 import { termAccepts, tolerates } from './node-selection.ts';
 import type { PodInfo } from './pod-info.ts';
 

@@ -1,9 +1,23 @@
-import { type Namespace, type Node, type Pod, resources } from '../../api/index.ts';
+import {
+  type CSIDriver,
+  type CSINode,
+  type CSIStorageCapacity,
+  type Namespace,
+  type Node,
+  type PersistentVolume,
+  type PersistentVolumeClaim,
+  type Pod,
+  resources,
+  type StorageClass,
+} from '../../api/index.ts';
 import type { Clock, Component } from '../../async/index.ts';
 import { type ApiClient, createEventRecorder } from '../../client/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { Informers } from '../controllers/framework/informers.ts';
 import { Scheduler } from './scheduler.ts';
+import type { StorageObjects } from './storage-objects.ts';
+import { VolumeBinding } from './volume-binding.ts';
+import { VolumeState } from './volume-state.ts';
 
 /** What the scheduler is given. */
 export interface SchedulerConfig {
@@ -29,14 +43,19 @@ export function startScheduler(config: SchedulerConfig, context: { log: Logger; 
     clock: context.clock,
     burst: 50,
   });
-  const scheduler = new Scheduler({ client, schedulerName, concurrency, recorder, ...context });
+  const storage = storageStores(informers);
+  const volumeBinding = new VolumeBinding({ client, claims: storage.claims, clock: context.clock });
+  const scheduler = new Scheduler({ client, schedulerName, concurrency, recorder, volumeBinding, ...context });
+  scheduler.cluster.volumes = new VolumeState(storage, () => scheduler.cluster.nodes.values());
   scheduler.cluster.namespaceLabels = (name) => namespaces.get(name)?.metadata.labels;
   const ends = [
     pods.subscribe((_key, now, before) => scheduler.onPod(now, before)),
     nodes.subscribe((key, now, before) => scheduler.onNode(key, now, before)),
+    ...Object.values(storage).map((store) => store.subscribe(() => scheduler.onStorage())),
   ];
   const ready = (async () => {
-    await Promise.all([pods, nodes, namespaces].map((store) => store.informer.synced));
+    const stores = [pods, nodes, namespaces, ...Object.values(storage)];
+    await Promise.all(stores.map((store) => store.informer.synced));
     // A shared cache may have been filled before we subscribed.
     for (const node of nodes.list()) scheduler.onNode(node.metadata.name, node, undefined);
     for (const pod of pods.list()) scheduler.onPod(pod, undefined);
@@ -50,4 +69,16 @@ export function startScheduler(config: SchedulerConfig, context: { log: Logger; 
       if (!config.informers) informers.stop();
     },
   };
+}
+
+/** What the scheduler watches of storage. */
+function storageStores(informers: Informers) {
+  return {
+    claims: informers.store<PersistentVolumeClaim>(resources.persistentvolumeclaims),
+    volumes: informers.store<PersistentVolume>(resources.persistentvolumes),
+    classes: informers.store<StorageClass>(resources.storageclasses),
+    csiNodes: informers.store<CSINode>(resources.csinodes),
+    csiDrivers: informers.store<CSIDriver>(resources.csidrivers),
+    csiCapacities: informers.store<CSIStorageCapacity>(resources.csistoragecapacities),
+  } satisfies Record<keyof StorageObjects, unknown>;
 }

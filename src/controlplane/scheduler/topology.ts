@@ -6,9 +6,11 @@ import {
   type Pod,
   type TopologySpreadConstraint,
 } from '../../api/index.ts';
-import type { ClusterState, NodeInfo } from './cluster-state.ts';
+import type { ClusterState } from './cluster-state.ts';
+import type { NodeInfo } from './node-info.ts';
 import { podSelectsNode, type Refusal, tolerates } from './node-selection.ts';
 import type { AffinityTerm, PodInfo } from './pod-info.ts';
+import type { PodVolumeView } from './pod-volume-view.ts';
 
 interface Spread {
   constraint: TopologySpreadConstraint;
@@ -30,8 +32,11 @@ export class TopologyState {
   readonly #forbidden = new Set<string>();
   readonly #spreads: Spread[];
   readonly #selfAffine: boolean;
+  /** The pod's claims; undefined when it has none. */
+  readonly volumes: PodVolumeView | undefined;
 
   constructor(info: PodInfo, cluster: ClusterState, nodes: readonly NodeInfo[]) {
+    this.volumes = cluster.volumes?.viewOf(info);
     this.#affinity = info.affinity.map((term) => ({ term, counts: new Map() }));
     this.#antiAffinity = info.antiAffinity.map((term) => ({ term, values: new Set() }));
     this.#selfAffine = info.affinity.every((term) => cluster.selects(term, info.pod));

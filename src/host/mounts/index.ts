@@ -1,4 +1,5 @@
 export { idMapProblem, mountMapped, recursiveReadOnlyProblem } from './mapped-mount.ts';
+export { mountByHelper, mountByProgram, type ProgramMount, unmountByProgram } from './mount-program.ts';
 export {
   bindMount,
   isMountPoint,

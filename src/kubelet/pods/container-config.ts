@@ -22,6 +22,7 @@ import type { PodRecord, PreparedPod } from './pod-record.ts';
 import { newestContainer, type RuntimeSandbox } from './runtime-state.ts';
 import { resourceDefaults, securityDefaults } from './sandbox-config.ts';
 import { containerSecurityContext } from './security-context.ts';
+import { volumeDevices } from './volume-devices.ts';
 
 type ContainerConfig = MessageInitShape<typeof ContainerConfigSchema>;
 type Mount = Partial<Omit<CriMount, '$typeName' | '$unknown' | 'image'>> & {
@@ -65,6 +66,7 @@ export async function makeContainerConfig(kit: PodKit, parts: ContainerParts): P
     workingDir: container.workingDir ?? '',
     envs: [...environment].map(([key, value]) => ({ key, value: Buffer.from(value) })),
     mounts: [...mounts, ...own],
+    devices: volumeDevices(container, pod.spec!.volumes ?? [], prepared),
     labels: { ...podLabels(pod), [labels.containerName]: container.name },
     annotations: containerAnnotations(pod, container, parts),
     logPath: join(container.name, `${restartCount}.log`),
@@ -132,7 +134,7 @@ async function volumeMounts(kit: PodKit, parts: ContainerParts, environment: Map
   for (const [mountIndex, mount] of (container.volumeMounts ?? []).entries()) {
     const common = {
       containerPath: isAbsolute(mount.mountPath) ? mount.mountPath : `/${mount.mountPath}`,
-      readonly: mount.readOnly ?? false,
+      readonly: (mount.readOnly ?? false) || isReadOnlyVolume(record.pod, mount.name),
       recursiveReadOnly: mount.recursiveReadOnly === 'Enabled',
       propagation: propagation(mount),
     };
@@ -159,6 +161,12 @@ async function volumeMounts(kit: PodKit, parts: ContainerParts, environment: Map
     mounts.push({ ...common, hostPath });
   }
   return mounts;
+}
+
+/** A claim (or a driver's volume) that the pod takes read-only is so for all its containers. */
+function isReadOnlyVolume({ spec }: Pod, name: string): boolean {
+  const volume = spec.volumes?.find((one) => one.name === name);
+  return volume?.persistentVolumeClaim?.readOnly ?? volume?.nfs?.readOnly ?? volume?.csi?.readOnly ?? false;
 }
 
 /** An image as a volume: the runtime mounts it. */

@@ -8,6 +8,8 @@ import { Operations } from './operations.ts';
 import type { VolumePlugin } from './plugin.ts';
 import { emptyDirPlugin } from './plugins/empty-dir.ts';
 import { hostPathPlugin } from './plugins/host-path.ts';
+import { localPlugin } from './plugins/local.ts';
+import { nfsPlugin } from './plugins/nfs.ts';
 import { payloadPlugins } from './plugins/payload.ts';
 import { ServiceAccountTokens } from './service-account-tokens.ts';
 import { VolumeManager } from './volume-manager.ts';
@@ -56,7 +58,14 @@ export function createPodVolumes(options: PodVolumesOptions): VolumeManager {
   });
   const manager: VolumeManager = new VolumeManager({
     ...{ root, client, node, warn, log, clock },
-    plugins: [...payload, emptyDirPlugin(), hostPathPlugin(), ...(options.plugins ?? [])],
+    plugins: [
+      ...payload,
+      emptyDirPlugin(),
+      hostPathPlugin(),
+      localPlugin({ root, clock }),
+      nfsPlugin({ clock }),
+      ...(options.plugins ?? []),
+    ],
     onInUse: options.onInUse ?? (() => {}),
     note: options.note ?? (() => {}),
     operations: new Operations(clock, options.metrics),

@@ -14,7 +14,7 @@ export async function unmountBelow(path: string): Promise<void> {
 }
 
 /** Takes away what a plugin left that this kubelet does not have; nothing but mounts and directories is removed. */
-export async function tearDownUnknown({ path }: VolumeOnDisk): Promise<void> {
+export async function tearDownUnknown({ path }: Pick<VolumeOnDisk, 'path'>): Promise<void> {
   await unmountBelow(path);
   await removeTree(path);
 }

@@ -215,10 +215,10 @@ export class VolumeManager implements PodVolumes {
     const user = `${uid}/${plugin.name}/${name}`;
     await this.#attach(plugin, request, user);
     const block = mode === 'Block';
-    const devicePath = await plugin.device?.path(volume, pod);
+    const what = block ? 'MapVolume.SetUpDevice' : 'MountVolume.MountDevice';
+    const devicePath = await during(what, volume, async () => plugin.device?.path(volume, pod));
     if (devicePath) {
       request.devicePath = devicePath;
-      const what = block ? 'MapVolume.SetUpDevice' : 'MountVolume.MountDevice';
       await during(what, volume, () =>
         this.#devices.use(devicePath, user, () =>
           operations.measure(plugin.name, block ? 'map_device' : 'volume_mount_device', () =>
