@@ -29,6 +29,7 @@ import {
   trimRevisions,
 } from '../framework/revisions.ts';
 import type { Store } from '../framework/store.ts';
+import { claimsOf, planOwners } from './claims.ts';
 import { ordinalOf, planStateful, type StatefulFacts } from './plan.ts';
 
 /** Keeps the pods of StatefulSets: each with a name, a claim and a place in the order of its own. */
@@ -41,6 +42,7 @@ class StatefulSetController implements Controller {
   readonly #sets: Store<StatefulSet>;
   readonly #pods: Store<Pod>;
   readonly #revisions: Store<ControllerRevision>;
+  readonly #claims: Store<PersistentVolumeClaim>;
   readonly #events: EventRecorder;
   readonly #queue: KeyedQueue;
   readonly #parts: Controller;
@@ -50,10 +52,11 @@ class StatefulSetController implements Controller {
     this.#sets = this.#context.informers.store<StatefulSet>(resources.statefulsets);
     this.#pods = this.#context.informers.store<Pod>(resources.pods);
     this.#revisions = this.#context.informers.store<ControllerRevision>(resources.controllerrevisions);
+    this.#claims = this.#context.informers.store<PersistentVolumeClaim>(resources.persistentvolumeclaims);
     this.#events = this.#context.events('statefulset-controller');
     this.#queue = createControllerQueue(this.#context, {
       name: 'statefulset',
-      stores: [this.#sets, this.#pods, this.#revisions],
+      stores: [this.#sets, this.#pods, this.#revisions, this.#claims],
       handle: (key) => this.#handle(key),
     });
     const onSet = this.#sets.subscribe((key) => this.#queue.add(key));
@@ -70,15 +73,25 @@ class StatefulSetController implements Controller {
   }
 
   async #ensureClaims(set: StatefulSet, ordinal: number): Promise<void> {
-    for (const template of set.spec?.volumeClaimTemplates ?? []) {
-      const claim = claimOf(set, template, ordinal);
+    for (const claim of claimsOf(set, ordinal)) {
+      if (this.#claims.get(`${claim.metadata.namespace}/${claim.metadata.name}`)) continue;
       try {
-        await this.#context.client.create(resources.persistentvolumeclaims, claim as never);
+        await this.#claims.create(claim as never);
         const message = `create Claim ${claim.metadata.name} Pod ${set.metadata.name}-${ordinal} in StatefulSet ${set.metadata.name} success`;
         this.#events.event(set, 'Normal', 'SuccessfulCreate', message);
       } catch (error) {
         if (!isAlreadyExists(error)) throw error;
       }
+    }
+  }
+
+  async #ownClaims(set: StatefulSet, pods: readonly Pod[]): Promise<void> {
+    if (set.metadata.deletionTimestamp) return;
+    const { namespace } = set.metadata;
+    const changes = planOwners(set, pods, (name) => this.#claims.get(`${namespace}/${name}`));
+    for (const { claim, ownerReferences } of changes) {
+      const { resourceVersion } = claim.metadata;
+      await this.#claims.patch(claim.metadata, { metadata: { resourceVersion, ownerReferences } });
     }
   }
 
@@ -132,6 +145,8 @@ class StatefulSetController implements Controller {
     });
     let problem: unknown;
     try {
+      // Before a surplus pod goes: its claims go with it where that is wanted.
+      await this.#ownClaims(set, facts().pods);
       await Promise.all(
         planStateful(facts()).map(async (step) => {
           if (step.kind === 'create') return this.#createPod(set, step.ordinal, step.revision, known);
@@ -161,22 +176,6 @@ class StatefulSetController implements Controller {
     }
     if (problem) throw problem;
   }
-}
-
-/** A claim belongs to its pod's name and outlives the pod. It is owned by the set only where the set says so. */
-function claimOf(set: StatefulSet, template: PersistentVolumeClaim, ordinal: number) {
-  const { whenDeleted } = set.spec?.persistentVolumeClaimRetentionPolicy ?? {};
-  const owner = { ...controllerReference(set, 'apps/v1', 'StatefulSet'), controller: true };
-  return {
-    metadata: {
-      name: `${template.metadata.name}-${set.metadata.name}-${ordinal}`,
-      namespace: set.metadata.namespace!,
-      labels: { ...template.metadata.labels, ...set.spec?.selector.matchLabels },
-      ...(template.metadata.annotations ? { annotations: template.metadata.annotations } : {}),
-      ...(whenDeleted === 'Delete' ? { ownerReferences: [owner] } : {}),
-    },
-    ...(template.spec ? { spec: template.spec } : {}),
-  };
 }
 
 function podOf(set: StatefulSet, ordinal: number, hash: string, known: Revisions) {
