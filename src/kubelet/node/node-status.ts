@@ -64,7 +64,7 @@ export function makeNodeStatus(facts: NodeFacts, before: Node | undefined, now: 
     allocatable: makeAllocatable(capacity, facts),
     conditions: makeConditions(facts, before?.status?.conditions ?? [], now),
     daemonEndpoints: { kubeletEndpoint: { Port: facts.kubeletPort } },
-    declaredFeatures: ['ExtendWebSocketsToKubelet'],
+    declaredFeatures: ['ExtendWebSocketsToKubelet', 'RestartAllContainersOnContainerExits'],
     features: { supplementalGroupsPolicy: facts.runtime.supplementalGroupsPolicy },
     images: facts.images,
     nodeInfo: makeNodeInfo(facts),

@@ -1,5 +1,5 @@
 import type { Pod } from '../../api/index.ts';
-import { KeyedQueue, type Timer, unlessAborted } from '../../async/index.ts';
+import { KeyedQueue, unlessAborted } from '../../async/index.ts';
 import type { ApiClient } from '../../client/index.ts';
 import type { Admission } from '../admission/admission.ts';
 import { describeError } from '../errors.ts';
@@ -24,7 +24,7 @@ export interface PodManagerOptions {
   /** As in container ids: `containerd`. */
   runtimeName(): string;
   /** Told when a container has changed: ends log followers, wakes probes. */
-  onContainer?: (podUid: string, container: RuntimeContainer | undefined) => unknown;
+  onContainer?: (podUid: string, container: RuntimeContainer | undefined) => void;
   /** Told when the runtime has something of a pod that is not known (yet). */
   onUnknown?: () => void;
   /** Told the full name of a pod of which nothing is left. */
@@ -77,6 +77,7 @@ export class PodManager {
       const before = record.pod;
       record.pod = pod;
       if (mustInterrupt(before, pod)) this.#interrupt(record);
+      if (before.spec.activeDeadlineSeconds !== pod.spec.activeDeadlineSeconds) this.#watchDeadline(record);
       if (record.prepared && before.metadata.resourceVersion !== pod.metadata.resourceVersion) {
         void Promise.resolve(this.#kit.volumes.update(pod)).catch((error: unknown) => {
           this.#kit.log.warn('cannot update volumes', { pod: formatPod(pod), error });
@@ -247,18 +248,21 @@ export class PodManager {
     if (shouldEnd(record)) return this.#beginEnd(record);
     // What cannot be looked at must not be taken for missing and started twice.
     if (this.#kit.cache.pod(pod.metadata.uid).incomplete) return this.#queue.addAfter(pod.metadata.uid, 500);
-    const deadline = this.#watchDeadline(record);
-    const { finished, againInMs } = await syncPod(this.#kit, record).finally(() => deadline?.cancel());
+    this.#watchDeadline(record);
+    const { finished, againInMs } = await syncPod(this.#kit, record);
     if (finished) return this.#beginEnd(record);
     const resyncMs = this.#kit.settings.syncFrequencyMs;
     this.#queue.addAfter(pod.metadata.uid!, Math.min(againInMs ?? resyncMs, resyncMs));
   }
 
   /** A pod that has been active for as long as it may is ended also in the midst of a pull or a hook. */
-  #watchDeadline(record: PodRecord): Timer | undefined {
+  #watchDeadline(record: PodRecord): void {
+    record.deadline?.cancel();
+    delete record.deadline;
     const deadlineMs = deadlineInMs(this.#kit, record);
-    if (deadlineMs === undefined) return undefined;
-    return this.#kit.clock.after(Math.max(0, deadlineMs) + 1, () => {
+    if (deadlineMs === undefined) return;
+    record.deadline = this.#kit.clock.after(Math.max(0, deadlineMs) + 1, () => {
+      if (record.phase !== 'syncing') return;
       this.#interrupt(record);
       this.#queue.add(record.pod.metadata.uid);
     });
@@ -330,6 +334,7 @@ export class PodManager {
   }
 
   async #forget(record: PodRecord): Promise<void> {
+    record.deadline?.cancel();
     await removePod(this.#kit, record);
     const uid = record.pod.metadata.uid!;
     if (this.#records.get(uid) === record) this.#records.delete(uid);

@@ -1,6 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { PodSandboxConfigSchema } from '../../api/cri/index.ts';
 import type { Pod, PodStatus } from '../../api/index.ts';
+import type { Timer } from '../../async/index.ts';
 import type { PresentImage } from '../images/image-puller.ts';
 
 /**
@@ -55,6 +56,8 @@ export interface PodRecord {
   hooksDone: Set<string>;
   /** When the pod became active, on the monotonic clock: what its activeDeadlineSeconds count from. */
   activeSince?: number;
+  /** Goes off when that time is over. */
+  deadline?: Timer;
   /** A call that makes something was broken off: the runtime may have more of the pod than is known. */
   unsure: boolean;
   /** Crash delays of containers that were removed to restart all of them, by name, milliseconds. */

@@ -149,7 +149,8 @@ async function tryUpdate(
   }
   await admit(core, caller, admission, 'validate');
   if (hasGeneration(core, info)) {
-    next.metadata.generation = (old.metadata.generation ?? 0) + (specChanged(next, old) ? 1 : 0);
+    next.metadata.generation =
+      (old.metadata.generation ?? 0) + (specChanged(next, old) && !isBinding(info, next, old) ? 1 : 0);
   }
   if (next.metadata.managedFields && !caller.tracksFields) {
     trackUpdate(next, old, info.storage.typeName, caller.fieldManager, subresource, core.clock.now());
@@ -194,4 +195,9 @@ export function isEnded(info: ResourceInfo, object: any): boolean {
   if (!metadata.deletionTimestamp || metadata.finalizers?.length > 0) return false;
   if (info.storage.key === 'namespaces' && object.spec?.finalizers?.length > 0) return false;
   return !(metadata.deletionGracePeriodSeconds > 0);
+}
+
+/** To give a pod to a node is no change of what the pod asks for: it counts as none. */
+function isBinding({ storage }: ResourceInfo, next: any, old: any): boolean {
+  return storage.key === 'pods' && !old.spec?.nodeName && Boolean(next.spec?.nodeName);
 }

@@ -1,5 +1,6 @@
 import type { FieldError } from '../extension-points.ts';
 import { duplicate, forbiddenField, invalidValue, notFoundValue, notSupported, required } from './field-errors.ts';
+import { validateFileKey, validateRestart } from './life-validation.ts';
 import {
   checkConfigKey,
   checkEnvironmentName,
@@ -61,7 +62,8 @@ export function validateContainer(container: any, field: string, scope: PodScope
     errors.push(notSupported(at, container.terminationMessagePolicy, messagePolicies));
   }
   errors.push(...validatePorts(container.ports ?? [], `${field}.ports`, scope));
-  errors.push(...validateEnvironment(container, field));
+  errors.push(...validateEnvironment(container, field, scope));
+  errors.push(...validateRestart(container, field));
   errors.push(...validateMounts(container, field, scope));
   errors.push(...validateProbes(container, field));
   errors.push(...validateResources(container.resources, `${field}.resources`));
@@ -103,7 +105,7 @@ function validatePorts(ports: any[], field: string, scope: PodScope): FieldError
   return errors;
 }
 
-function validateEnvironment(container: any, field: string): FieldError[] {
+function validateEnvironment(container: any, field: string, scope: PodScope): FieldError[] {
   const errors: FieldError[] = [];
   (container.env ?? []).forEach((variable: any, index: number) => {
     const at = `${field}.env[${index}]`;
@@ -112,7 +114,7 @@ function validateEnvironment(container: any, field: string): FieldError[] {
       const texts = checkEnvironmentName(variable.name);
       errors.push(...texts.map((text) => invalidValue(`${at}.name`, variable.name, text)));
     }
-    if (variable.valueFrom) errors.push(...validateValueFrom(variable, `${at}.valueFrom`));
+    if (variable.valueFrom) errors.push(...validateValueFrom(variable, `${at}.valueFrom`, scope));
   });
   (container.envFrom ?? []).forEach((source: any, index: number) => {
     const at = `${field}.envFrom[${index}]`;
@@ -130,7 +132,7 @@ function validateEnvironment(container: any, field: string): FieldError[] {
   return errors;
 }
 
-function validateValueFrom(variable: any, field: string): FieldError[] {
+function validateValueFrom(variable: any, field: string, scope: PodScope): FieldError[] {
   const source = variable.valueFrom;
   const kinds = ['fieldRef', 'resourceFieldRef', 'configMapKeyRef', 'secretKeyRef', 'fileKeyRef'].filter(
     (kind) => source[kind],
@@ -145,6 +147,7 @@ function validateValueFrom(variable: any, field: string): FieldError[] {
   if (source.fieldRef) errors.push(...validateFieldRef(source.fieldRef, `${field}.fieldRef`, fieldPaths));
   if (source.resourceFieldRef)
     errors.push(...validateResourceRef(source.resourceFieldRef, `${field}.resourceFieldRef`));
+  if (source.fileKeyRef) errors.push(...validateFileKey(source.fileKeyRef, `${field}.fileKeyRef`, scope.volumes));
   for (const kind of ['configMapKeyRef', 'secretKeyRef']) {
     const reference = source[kind];
     if (!reference) continue;

@@ -170,3 +170,38 @@ test('the row of a pod says what kubectl users look for', () => {
   const ended = { containerStatuses: [{ state: { terminated: { exitCode: 0, reason: 'Completed' } } }] };
   assert.deepEqual(row({ phase: 'Succeeded', ...ended }), ['0/1', 'Completed', '0', '90s']);
 });
+
+test('rules of restart, variables from files and other names are checked', () => {
+  const rule = (more = {}) => ({ action: 'Restart', exitCodes: { operator: 'In', values: [1] }, ...more });
+  const file = (more = {}) => ({
+    env: [{ name: 'A', valueFrom: { fileKeyRef: { volumeName: 'v', path: 'env', key: 'A', ...more } } }],
+  });
+  const withContainer = (container: object, spec = {}) =>
+    check(makePod({ containers: [{ name: 'c', image: 'x:1', ...container }], volumes: [{ name: 'v' }], ...spec }));
+  assert.deepEqual(withContainer({ restartPolicy: 'Never', restartPolicyRules: [rule()], ...file() }), []);
+  const at = 'spec.containers[0]';
+  const cases: [string[], string][] = [
+    [withContainer({ restartPolicyRules: [rule()] }), `${at}.restartPolicy`],
+    [withContainer({ restartPolicy: 'Sometimes' }), `${at}.restartPolicy`],
+    [
+      withContainer({ restartPolicy: 'Never', restartPolicyRules: [rule({ action: 'Stop' })] }),
+      `${at}.restartPolicyRules[0].action`,
+    ],
+    [
+      withContainer({ restartPolicy: 'Never', restartPolicyRules: [{ action: 'Restart' }] }),
+      `${at}.restartPolicyRules[0].exitCodes`,
+    ],
+    [withContainer({ restartPolicy: 'Never', restartPolicyRules: Array(21).fill(rule()) }), `${at}.restartPolicyRules`],
+    [withContainer(file({ path: '../x' })), `${at}.env[0].valueFrom.fileKeyRef.path`],
+    [withContainer(file({ volumeName: 'w' })), `${at}.env[0].valueFrom.fileKeyRef.volumeName`],
+    [withContainer(file({ key: '' })), `${at}.env[0].valueFrom.fileKeyRef.key`],
+    [withContainer({}, { hostnameOverride: 'Not.OK' }), 'spec.hostnameOverride'],
+    [withContainer({}, { hostnameOverride: 'ok', setHostnameAsFQDN: true }), 'spec.hostnameOverride'],
+  ];
+  for (const [errors, field] of cases)
+    assert.deepEqual(
+      errors.map((one) => one.split(': ')[0]),
+      [field],
+      errors.join(),
+    );
+});

@@ -1,6 +1,7 @@
 import type { FieldError } from '../extension-points.ts';
 import { type PodScope, validateContainer, validateSeccomp } from './container-validation.ts';
 import { duplicate, forbiddenField, invalidValue, notSupported, required } from './field-errors.ts';
+import { validateHostnameOverride } from './life-validation.ts';
 import { validateAnnotations, validateLabelSelector, validateLabels } from './metadata-validation.ts';
 import { checkIpAddress, checkLabelName, checkLabelValue, checkQualifiedName, checkSubdomain } from './names.ts';
 import { validateVolumes } from './volume-validation.ts';
@@ -28,6 +29,7 @@ export function validatePodSpec(
     errors.push(notSupported(`${field}.dnsPolicy`, spec.dnsPolicy, dnsPolicies));
   errors.push(...validateDnsConfig(spec, `${field}.dnsConfig`));
   errors.push(...validateNames(spec, field));
+  errors.push(...validateHostnameOverride(spec, field));
   errors.push(...validateNumbers(spec, field));
   errors.push(...validatePodSecurity(spec, `${field}.securityContext`));
   (spec.tolerations ?? []).forEach((one: any, index: number) => {
@@ -77,9 +79,6 @@ function validateInitContainer(container: any, field: string): FieldError[] {
   for (const key of ['lifecycle', 'livenessProbe', 'readinessProbe', 'startupProbe']) {
     const text = 'may not be set for init containers without restartPolicy=Always';
     if (container[key]) errors.push(forbiddenField(`${field}.${key}`, text));
-  }
-  if (container.restartPolicy && !['Never', 'OnFailure'].includes(container.restartPolicy)) {
-    errors.push(notSupported(`${field}.restartPolicy`, container.restartPolicy, ['Always', 'Never', 'OnFailure']));
   }
   return errors;
 }
