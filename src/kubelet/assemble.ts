@@ -19,6 +19,7 @@ import { ProbeManager } from './probes/probe-manager.ts';
 import { type MachineCapacity, readMachineCapacity } from './resources/index.ts';
 import { createObjectReader } from './sources/object-reader.ts';
 import { PodSources } from './sources/pod-sources.ts';
+import { Statistics } from './statistics/index.ts';
 import { StatusWriter } from './status/status-writer.ts';
 import { createCsi } from './volumes/csi/create-csi.ts';
 import { createPodVolumes } from './volumes/index.ts';
@@ -46,7 +47,7 @@ export function assemble(ground: Ground) {
   const { volumes, csi } = makeVolumes(ground, node, events);
   const objects = createObjectReader(api, { clock, log, signal });
   const probes: ProbeManager = new ProbeManager({
-    ...{ client, cache: () => cache, events, clock, hostIps: () => node.hostIps() },
+    ...{ client, cache, events, metrics, clock, hostIps: () => node.hostIps() },
     onChange: (uid) => manager.runtimeChanged(uid),
   });
   const measures: PodMeasures = new PodMeasures({ metrics, clock, records: () => manager.records() });
@@ -68,18 +69,15 @@ export function assemble(ground: Ground) {
     status,
     admission,
     runtimeName: () => runtime.name,
-    onContainer: (uid, one) => {
-      directory.changed(uid);
-      measures.container(uid, one);
-    },
+    onContainer: (uid, one) => [directory.changed(uid), measures.container(uid, one)],
     onUnknown: () => leftovers.soon(),
     onForgotten: (name) => sources.podForgotten(name),
   };
   const manager: PodManager = new PodManager(options);
   const directory: KubeletPodDirectory = new KubeletPodDirectory({
-    ...{ settings, cache, records: () => manager.records() },
-    ...{ timelines: () => timelines.list(), probeCounts: () => probes.counts() },
+    ...{ settings, cache, records: () => manager.records(), timelines: () => timelines.list() },
   });
+  const statistics = new Statistics({ settings, client, cache, clock, log });
   const nodeUid = () => node.node()?.metadata.uid;
   const sources: PodSources = new PodSources({ settings, client: api, manager, status, nodeUid, clock, log });
   const leftovers = new Housekeeping({ settings, ...later, cache, volumes, cgroups, clock, log });
@@ -88,7 +86,7 @@ export function assemble(ground: Ground) {
   const plugins = makePlugins(ground, { CSIPlugin: csi.registration });
   const companions: Companion[] = [...resources.companions, imageParts];
   const parts = { plugins, watch, sources, node, manager, probes, status, volumes, directory, cache, housekeeping };
-  return { ...parts, companions };
+  return { ...parts, statistics, companions };
 }
 
 /** Writes events, as many as the configuration allows. */

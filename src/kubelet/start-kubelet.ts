@@ -4,8 +4,8 @@ import { CgroupDriver } from '../api/cri/index.ts';
 import type { Node } from '../api/index.ts';
 import type { Clock, Component, StopOptions } from '../async/index.ts';
 import type { ApiClient } from '../client/index.ts';
-import type { Logger } from '../log/index.ts';
-import { assemble, type Ground, type Parts } from './assemble.ts';
+import type { Level, Logger } from '../log/index.ts';
+import { assemble, type Ground, kubeletVersion, type Parts } from './assemble.ts';
 import { ServingTls } from './certificates/serving-tls.ts';
 import { durationMs } from './config/duration.ts';
 import { isFeatureOn } from './config/feature-gates.ts';
@@ -22,6 +22,8 @@ import { type KubeletServer, startKubeletServer } from './server/index.ts';
 export interface KubeletContext {
   log: Logger;
   clock: Clock;
+  /** Changes how much is logged; missing where components share the log. */
+  setLogLevel?(level: Level): void;
 }
 
 /** A running kubelet. */
@@ -107,6 +109,7 @@ class Kubelet implements KubeletComponent {
         cache: parts.cache,
         maximumSize: settings.configuration.containerLogMaxSize,
         maximumFiles: settings.configuration.containerLogMaxFiles,
+        workers: Number(settings.configuration['containerLogMaxWorkers']),
         intervalMs: durationMs(settings.configuration.containerLogMonitorInterval),
         log,
         clock,
@@ -123,7 +126,12 @@ class Kubelet implements KubeletComponent {
       settings: this.#settings,
       client: this.#config.client,
       runtime: this.#client,
+      cache: parts.cache,
       pods: parts.directory,
+      statistics: parts.statistics,
+      metrics: this.#metrics,
+      version: kubeletVersion,
+      ...(this.#context.setLogLevel ? { setLogLevel: this.#context.setLogLevel } : {}),
       tls: tls?.tls ?? {},
       onServer: (server) => tls?.attach(server),
       problem: () => (parts.cache.ageMs > 180_000 ? 'the view of the runtime is outdated' : undefined),

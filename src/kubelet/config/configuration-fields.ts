@@ -152,7 +152,7 @@ export const configurationFields: Record<string, ConfigurationField> = {
   kernelMemcgNotification: { type: 'boolean', default: false },
   logging: { type: 'object', default: {} },
   enableSystemLogHandler: { type: 'boolean', default: true },
-  enableSystemLogQuery: { type: 'boolean', default: false, refused: notYet },
+  enableSystemLogQuery: { type: 'boolean', default: false },
   shutdownGracePeriod: { type: 'duration', default: '0s', refused: notYet },
   shutdownGracePeriodCriticalPods: { type: 'duration', default: '0s', refused: notYet },
   shutdownGracePeriodByPodPriority: { type: 'objects', refused: notYet },

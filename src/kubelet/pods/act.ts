@@ -4,6 +4,7 @@ import { describeError, PodError } from '../errors.ts';
 import { crashDelay } from './crash-backoff.ts';
 import { killContainer, stopSandbox } from './kill.ts';
 import { noteFailure, noteSuccess, type PodKit } from './kit.ts';
+import { removeLogs } from './log-rotation.ts';
 import { containerHash } from './names.ts';
 import type { PodRecord } from './pod-record.ts';
 import { prepareBase, preparePod, volumesAreSafe } from './prepare.ts';
@@ -211,5 +212,5 @@ export async function removeContainer(
   kit.cache.forgetContainer(container.id);
   record.hooksDone.delete(container.id);
   await rm(logLink(kit, record.pod.metadata, container.name, container.id), { force: true });
-  if (container.logPath && !keepLog) await rm(container.logPath, { force: true });
+  if (container.logPath && !keepLog) await removeLogs(container.logPath);
 }

@@ -3,7 +3,7 @@ import type { Pod } from '../../api/index.ts';
 import type { KubeletSettings } from '../config/settings.ts';
 import { podLogDirectory } from './names.ts';
 import type { PodRecord } from './pod-record.ts';
-import type { ContainerView, PodDirectory, PodTimeline, ProbeCount } from './ports.ts';
+import type { ContainerView, PodDirectory, PodTimeline } from './ports.ts';
 import type { RuntimeCache } from './runtime-cache.ts';
 import { type RuntimeContainer, readySandbox } from './runtime-state.ts';
 import { everyContainer } from './security-context.ts';
@@ -14,7 +14,6 @@ export interface PodDirectoryOptions {
   cache: RuntimeCache;
   records(): PodRecord[];
   timelines(): PodTimeline[];
-  probeCounts(): ProbeCount[];
 }
 
 /** The pods of this kubelet as its server looks at them. */
@@ -88,10 +87,6 @@ export class KubeletPodDirectory implements PodDirectory {
 
   timelines(): PodTimeline[] {
     return this.#options.timelines();
-  }
-
-  probeCounts(): ProbeCount[] {
-    return this.#options.probeCounts();
   }
 
   #view(record: PodRecord, container: RuntimeContainer): ContainerView {

@@ -24,7 +24,7 @@ export interface PodManagerOptions {
   /** As in container ids: `containerd`. */
   runtimeName(): string;
   /** Told when a container has changed: ends log followers, wakes probes. */
-  onContainer?: (podUid: string, container: RuntimeContainer | undefined) => void;
+  onContainer?: (podUid: string, container: RuntimeContainer | undefined) => unknown;
   /** Told when the runtime has something of a pod that is not known (yet). */
   onUnknown?: () => void;
   /** Told the full name of a pod of which nothing is left. */

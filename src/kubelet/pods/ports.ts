@@ -163,8 +163,6 @@ export interface PodDirectory {
   onContainerChange(podUid: string, callback: () => void, signal: AbortSignal): void;
   /** Where the time of each pod's start went, oldest first. */
   timelines(): PodTimeline[];
-  /** Results of probes since the start, for /metrics/probes. */
-  probeCounts(): ProbeCount[];
 }
 
 /** Steps of a pod's life with the milliseconds since the pod was first seen. */
@@ -183,15 +181,4 @@ export interface PodTimeline {
     detail?: string;
     failed?: boolean;
   }[];
-}
-
-/** How often a probe of a container ended in each way. */
-export interface ProbeCount {
-  namespace: string;
-  pod: string;
-  podUid: string;
-  container: string;
-  probe: 'startup' | 'liveness' | 'readiness';
-  result: 'successful' | 'failed' | 'unknown';
-  count: number;
 }

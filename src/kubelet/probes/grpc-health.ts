@@ -6,9 +6,10 @@ import {
 } from '@bufbuild/protobuf/wkt';
 import { createGrpcClient, GrpcError } from '../../wire/grpc/index.ts';
 import { bracket } from '../pods/hooks.ts';
+import type { FairTimeout } from './fair-timeout.ts';
 
 interface HealthClient {
-  check(request: { service: string }, options: { timeoutMs: number }): Promise<{ status: number }>;
+  check(request: { service: string }, options: { timeoutMs: number; signal: AbortSignal }): Promise<{ status: number }>;
   close(): void;
 }
 
@@ -24,21 +25,30 @@ export async function checkHealth(
   host: string,
   port: number,
   service: string,
-  timeoutMs: number,
+  { timeoutMs, limit }: { timeoutMs: number; limit: FairTimeout },
 ): Promise<string | undefined> {
   descriptor ??= healthService();
   const address = `${bracket(host)}:${port}`;
-  const client = createGrpcClient(descriptor as never, address) as unknown as HealthClient;
+  const client = createGrpcClient(descriptor as never, address, {
+    userAgent: 'kube-probe/1.36',
+    ownConnection: true,
+  }) as unknown as HealthClient;
   try {
-    const { status } = await client.check({ service }, { timeoutMs });
+    const { status } = await client.check(
+      { service },
+      // The limit decides; the deadline, which the server is told, is only a little behind it.
+      { timeoutMs: timeoutMs + 500, signal: limit.signal },
+    );
     return status === 1 ? undefined : `service unhealthy (responded with "${statuses[status] ?? status}")`;
   } catch (error) {
+    const late = `timeout: failed to connect service "${address}" within ${timeoutMs / 1000}s`;
+    if (limit.isOver) return late;
     if (!(error instanceof GrpcError)) throw error;
     if (error.code === 'UNIMPLEMENTED') {
       return 'error: this server does not implement the grpc health protocol (grpc.health.v1.Health)';
     }
     if (error.code === 'DEADLINE_EXCEEDED' || error.code === 'UNAVAILABLE') {
-      return `timeout: failed to connect service "${address}" within ${timeoutMs / 1000}s`;
+      return late;
     }
     return `error: health rpc probe failed: ${error.message}`;
   } finally {

@@ -1,20 +1,22 @@
 import type { Container, Pod, Probe } from '../../api/index.ts';
 import type { Clock } from '../../async/index.ts';
+import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { ProbeResults } from '../pods/kit.ts';
 import type { PodEvents } from '../pods/pod-events.ts';
 import type { PodRecord } from '../pods/pod-record.ts';
-import type { ProbeCount } from '../pods/ports.ts';
 import type { RuntimeCache } from '../pods/runtime-cache.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
 import { newestContainer, type RuntimeContainer } from '../pods/runtime-state.ts';
+import type { ProbeOutcome } from './probe-outcome.ts';
 import { type ProbeKind, type ProbeVerdict, ProbeWorker } from './probe-worker.ts';
-import { type ProbeOutcome, runProbe } from './run-probe.ts';
+import { runProbe } from './run-probe.ts';
 
 /** What probes are made with. */
 export interface ProbeManagerOptions {
   client: RuntimeClient;
-  cache: () => RuntimeCache;
+  cache: RuntimeCache;
   events: PodEvents;
+  metrics: KubeletMetrics;
   clock: Clock;
   hostIps(): string[];
   /** Told when a verdict has changed. */
@@ -33,11 +35,14 @@ const titles: Record<ProbeKind, string> = { startup: 'Startup', liveness: 'Liven
 export class ProbeManager implements ProbeResults {
   readonly #options: ProbeManagerOptions;
   readonly #containers = new Map<string, ContainerProbes>();
-  readonly #counts = new Map<string, ProbeCount>();
+  readonly #startedAt: number;
+  /** Pods that metrics tell of, by uid. */
+  readonly #named = new Map<string, { namespace: string; pod: string }>();
   #stopped = false;
 
   constructor(options: ProbeManagerOptions) {
     this.#options = options;
+    this.#startedAt = options.clock.now();
   }
 
   startup(container: RuntimeContainer) {
@@ -55,7 +60,7 @@ export class ProbeManager implements ProbeResults {
     const { pod } = record;
     const probed = probedContainers(pod);
     if (probed.length === 0) return;
-    const runtime = this.#options.cache().pod(pod.metadata.uid!);
+    const runtime = this.#options.cache.pod(pod.metadata.uid!);
     const wanted = new Set<string>();
     for (const container of probed) {
       const running = newestContainer(runtime, container.name);
@@ -70,17 +75,17 @@ export class ProbeManager implements ProbeResults {
 
   forget(podUid: string): void {
     for (const [id, one] of this.#containers) if (one.podUid === podUid) this.#stopContainer(id);
-    for (const [key, one] of this.#counts) if (one.podUid === podUid) this.#counts.delete(key);
+    const name = this.#named.get(podUid);
+    if (!name) return;
+    this.#named.delete(podUid);
+    this.#options.metrics.forget('prober_probe_total', { pod_uid: podUid });
+    this.#options.metrics.forget('prober_probe_duration_seconds', name);
   }
 
   /** Ends all probes; verdicts stay. */
   stop(): void {
     this.#stopped = true;
     for (const { workers } of this.#containers.values()) for (const kind of kinds) workers[kind]?.stop();
-  }
-
-  counts(): ProbeCount[] {
-    return [...this.#counts.values()];
   }
 
   #verdict(container: RuntimeContainer, kind: ProbeKind): ProbeVerdict | 'none' {
@@ -111,22 +116,25 @@ export class ProbeManager implements ProbeResults {
     probe: Probe,
     initial: ProbeVerdict,
   ): ProbeWorker {
-    const { client, clock, onChange } = this.#options;
+    const { client, clock, metrics, onChange } = this.#options;
     return new ProbeWorker({
       kind,
       probe,
       startedAt: running.startedAt,
+      adopted: running.startedAt < this.#startedAt,
       // A liveness probe has nothing against the container until it fails, but it looks from the start.
       initial: kind === 'liveness' ? 'pending' : initial,
       clock,
+      onBegin: (lateMs) => metrics.observe('deckhand_prober_lateness_seconds', lateMs / 1000),
       run: () =>
         runProbe(probe, {
+          clock,
           client,
           containerId: running.id,
           container,
           podIp:
             record.status?.podIP ??
-            this.#options.cache().pod(running.podUid).sandboxes[0]?.ips[0] ??
+            this.#options.cache.pod(running.podUid).sandboxes[0]?.ips[0] ??
             this.#options.hostIps()[0] ??
             '',
         }),
@@ -135,7 +143,7 @@ export class ProbeManager implements ProbeResults {
         if (kind === 'startup') for (const other of kinds) this.#containers.get(running.id)?.workers[other]?.wake();
         onChange(running.podUid);
       },
-      onOutcome: (outcome) => this.#tell(record.pod, container.name, kind, outcome),
+      onOutcome: (outcome, ms) => this.#tell(record.pod, container.name, kind, outcome, ms),
     });
   }
 
@@ -147,15 +155,15 @@ export class ProbeManager implements ProbeResults {
     return kind === 'readiness' || (record.phase === 'syncing' && record.pod.metadata.deletionTimestamp === undefined);
   }
 
-  #tell(pod: Pod, container: string, probe: ProbeKind, outcome: ProbeOutcome): void {
+  #tell(pod: Pod, container: string, kind: ProbeKind, outcome: ProbeOutcome, ms: number): void {
     const { namespace = '', name = '', uid = '' } = pod.metadata;
     const result = outcome.kind === 'success' ? 'successful' : outcome.kind === 'failure' ? 'failed' : 'unknown';
-    const key = [uid, container, probe, result].join('/');
-    const count = this.#counts.get(key) ?? { namespace, pod: name, podUid: uid, container, probe, result, count: 0 };
-    count.count++;
-    this.#counts.set(key, count);
+    const labels = { container, namespace, pod: name, probe_type: titles[kind] };
+    this.#named.set(uid, { namespace, pod: name });
+    this.#options.metrics.count('prober_probe_total', { ...labels, pod_uid: uid, result });
+    this.#options.metrics.observe('prober_probe_duration_seconds', ms / 1000, labels);
     const { events } = this.#options;
-    const title = titles[probe];
+    const title = titles[kind];
     if (outcome.kind === 'failure')
       events.warning(pod, 'Unhealthy', `${title} probe failed: ${outcome.output}`, container);
     else if (outcome.kind === 'error')
@@ -177,7 +185,9 @@ export class ProbeManager implements ProbeResults {
 }
 
 /** The status of the very container as the API has it: what a kubelet before us had found. */
-function knownStatus({ status }: PodRecord, running: RuntimeContainer) {
+function knownStatus(record: PodRecord, running: RuntimeContainer) {
+  // What a static pod was is known by its picture in the API.
+  const status = record.status ?? record.mirror?.status;
   const all = [...(status?.containerStatuses ?? []), ...(status?.initContainerStatuses ?? [])];
   return all.find(({ containerID }) => containerID?.endsWith(`//${running.id}`));
 }

@@ -4,8 +4,9 @@ import type { Probe } from '../../api/index.ts';
 import { FakeClock } from '../../async/index.ts';
 import { createHttpServer } from '../../wire/http/index.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
+import type { ProbeOutcome } from './probe-outcome.ts';
 import { type ProbeKind, type ProbeVerdict, ProbeWorker } from './probe-worker.ts';
-import { type ProbeOutcome, runProbe } from './run-probe.ts';
+import { runProbe } from './run-probe.ts';
 
 const good: ProbeOutcome = { kind: 'success' };
 const bad: ProbeOutcome = { kind: 'failure', output: 'no' };
@@ -129,7 +130,7 @@ describe('runProbe over HTTP', () => {
       assert.equal((await get('/ok', 'web')).kind, 'success');
       assert.equal((await get('/here')).kind, 'success');
       assert.match(String(((await get('/away')) as { warning?: string }).warning), /terminated redirects/);
-      assert.deepEqual(await get('/loop'), { kind: 'failure', output: 'stopped after 10 redirects' });
+      assert.match(String(((await get('/loop')) as { output?: string }).output), /stopped after 10 redirects/);
       assert.deepEqual(await get('/bad'), { kind: 'failure', output: 'HTTP probe failed with statuscode: 500' });
       assert.match(String(((await get('/silent')) as { output?: string }).output), /deadline exceeded/);
       assert.equal((await get('/ok', 'nope')).kind, 'error');

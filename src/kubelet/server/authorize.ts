@@ -1,160 +1,128 @@
-import { createHash } from 'node:crypto';
-import type { SubjectAccessReview, TokenReview } from '../../api/index.ts';
+import type { SubjectAccessReview } from '../../api/index.ts';
 import type { Clock } from '../../async/index.ts';
 import type { ApiClient } from '../../client/index.ts';
-import { clientCertificateOf, type IncomingMessage } from '../../wire/http/index.ts';
+import type { Logger } from '../../log/index.ts';
+import type { IncomingMessage } from '../../wire/http/index.ts';
 import { durationMs } from '../config/duration.ts';
 import type { KubeletConfiguration } from '../config/kubelet-configuration.ts';
+import { Authenticator, type Caller } from './authenticate.ts';
+import { ReviewCache } from './review-cache.ts';
 import { ServerError } from './server-error.ts';
 
-/** Who asks. */
-export interface Caller {
-  name: string;
-  uid?: string;
-  groups: string[];
+/** What a request asks of the node; one of the subresources suffices. */
+export interface Access {
+  verb: string;
+  /** From the narrowest to `proxy`. */
+  subresources: string[];
 }
 
-/** Lets callers in: by client certificate or by a token that the API server knows, then by what the API server allows. */
+/** Lets callers in: who they are is found out, then the API server says what they may. */
 export class Gate {
   readonly #client: ApiClient | undefined;
-  readonly #configuration: KubeletConfiguration;
+  readonly #mode: string;
   readonly #nodeName: string;
-  readonly #clock: Clock;
-  readonly #tokens = new Map<string, { caller: Caller | undefined; until: number }>();
-  readonly #decisions = new Map<string, { allowed: boolean; reason: string; until: number }>();
+  readonly #log: Logger;
+  readonly #authenticator: Authenticator;
+  readonly #decisions: ReviewCache<boolean>;
 
   constructor(options: {
     client: ApiClient | undefined;
     configuration: KubeletConfiguration;
     nodeName: string;
     clock: Clock;
+    log: Logger;
   }) {
-    this.#client = options.client;
-    this.#configuration = options.configuration;
+    const { client, configuration, clock } = options;
+    this.#client = client;
+    this.#mode = configuration.authorization.mode;
     this.#nodeName = options.nodeName;
-    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#authenticator = new Authenticator(client, configuration, clock);
+    const { cacheAuthorizedTTL, cacheUnauthorizedTTL } = configuration.authorization.webhook;
+    const [allowedMs, deniedMs] = [durationMs(cacheAuthorizedTTL), durationMs(cacheUnauthorizedTTL)];
+    this.#decisions = new ReviewCache(clock, (allowed) => (allowed ? allowedMs : deniedMs));
   }
 
-  /** @throws ServerError 401 for a stranger, 403 for someone who may not */
-  async admit(request: IncomingMessage, path: string): Promise<Caller> {
-    const caller = (await this.#identify(request)) ?? this.#anonymous();
+  /**
+   * Lets a request in, or not; `root` is the first part of its path.
+   * @throws ServerError 401 for a stranger, 403 for someone who may not, 500 when the API server does not answer
+   */
+  async admit(request: IncomingMessage, root: string): Promise<Caller> {
+    const caller = await this.#authenticator.identify(request).catch((error: unknown) => {
+      this.#log.warn('cannot find out who asks', { path: root, error });
+      return undefined;
+    });
     if (!caller) throw new ServerError(401, 'Unauthorized');
-    if (this.#configuration.authorization.mode === 'AlwaysAllow') return caller;
-    const attributes = accessAttributes(request.method ?? 'GET', path);
-    const { allowed, reason } = await this.#decide(caller, attributes);
-    if (!allowed) {
+    if (this.#mode === 'AlwaysAllow') return caller;
+    const access = accessOf(request.method ?? 'GET', root);
+    for (const subresource of access.subresources)
+      if (await this.#decide(caller, access.verb, subresource)) return caller;
+    throw new ServerError(
+      403,
+      `Forbidden (user=${caller.name}, verb=${access.verb}, resource=nodes, subresource(s)=[${access.subresources.join(' ')}])`,
+    );
+  }
+
+  async #decide(caller: Caller, verb: string, subresource: string): Promise<boolean> {
+    // Every API server allows its masters everything; without one there is nobody to ask.
+    if (caller.groups.includes('system:masters')) return true;
+    const client = this.#client;
+    if (!client) return false;
+    try {
+      const key = JSON.stringify([caller, verb, subresource]);
+      return await this.#decisions.get(key, () => review(client, caller, { verb, subresource, name: this.#nodeName }));
+    } catch (error) {
+      this.#log.warn('cannot ask what a caller may', { user: caller.name, verb, subresource, error });
       throw new ServerError(
-        403,
-        `Forbidden (user=${caller.name}, verb=${attributes.verb}, resource=nodes, subresource(s)=[${attributes.subresource}])${reason ? `: ${reason}` : ''}`,
+        500,
+        `Authorization error (user=${caller.name}, verb=${verb}, resource=nodes, subresource=${subresource})`,
       );
     }
-    return caller;
-  }
-
-  #anonymous(): Caller | undefined {
-    return this.#configuration.authentication.anonymous.enabled
-      ? { name: 'system:anonymous', groups: ['system:unauthenticated'] }
-      : undefined;
-  }
-
-  async #identify(request: IncomingMessage): Promise<Caller | undefined> {
-    const certificate = this.#configuration.authentication.x509.clientCAFile ? clientCertificateOf(request) : undefined;
-    if (certificate)
-      return { name: certificate.commonName, groups: [...certificate.organizations, 'system:authenticated'] };
-    const token = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1];
-    if (!token || !this.#client || !this.#configuration.authentication.webhook.enabled) return undefined;
-    const key = createHash('sha256').update(token).digest('base64');
-    const known = this.#tokens.get(key);
-    if (known && this.#clock.monotonic() < known.until) return known.caller;
-    const caller = await this.#reviewToken(this.#client, token);
-    remember(this.#tokens, key, {
-      caller,
-      until: this.#clock.monotonic() + durationMs(this.#configuration.authentication.webhook.cacheTTL),
-    });
-    return caller;
-  }
-
-  async #reviewToken(client: ApiClient, token: string): Promise<Caller | undefined> {
-    const body = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token } };
-    const response = await client.request('POST', '/apis/authentication.k8s.io/v1/tokenreviews', {
-      body,
-      timeoutMs: 10_000,
-    });
-    const { status } = JSON.parse(response.body.toString()) as TokenReview;
-    if (!status?.authenticated || !status.user?.username) return undefined;
-    return {
-      name: status.user.username,
-      groups: status.user.groups ?? [],
-      ...(status.user.uid ? { uid: status.user.uid } : {}),
-    };
-  }
-
-  async #decide(
-    caller: Caller,
-    attributes: { verb: string; subresource: string },
-  ): Promise<{ allowed: boolean; reason: string }> {
-    if (caller.groups.includes('system:masters')) return { allowed: true, reason: '' };
-    if (!this.#client) return { allowed: false, reason: 'there is no API server to ask' };
-    const key = JSON.stringify([caller, attributes]);
-    const known = this.#decisions.get(key);
-    if (known && this.#clock.monotonic() < known.until) return known;
-    const body = {
-      apiVersion: 'authorization.k8s.io/v1',
-      kind: 'SubjectAccessReview',
-      spec: {
-        user: caller.name,
-        groups: caller.groups,
-        ...(caller.uid ? { uid: caller.uid } : {}),
-        resourceAttributes: {
-          verb: attributes.verb,
-          group: '',
-          version: 'v1',
-          resource: 'nodes',
-          subresource: attributes.subresource,
-          name: this.#nodeName,
-        },
-      },
-    };
-    const response = await this.#client.request('POST', '/apis/authorization.k8s.io/v1/subjectaccessreviews', {
-      body,
-      timeoutMs: 10_000,
-    });
-    const { status } = JSON.parse(response.body.toString()) as SubjectAccessReview;
-    const { cacheAuthorizedTTL, cacheUnauthorizedTTL } = this.#configuration.authorization.webhook;
-    const decision = { allowed: status?.allowed ?? false, reason: status?.reason ?? '' };
-    remember(this.#decisions, key, {
-      ...decision,
-      until: this.#clock.monotonic() + durationMs(decision.allowed ? cacheAuthorizedTTL : cacheUnauthorizedTTL),
-    });
-    return decision;
   }
 }
 
-function remember<V>(map: Map<string, V>, key: string, value: V): void {
-  map.set(key, value);
-  if (map.size > 1024) map.delete(map.keys().next().value!);
+async function review(
+  client: ApiClient,
+  caller: Caller,
+  { verb, subresource, name }: { verb: string; subresource: string; name: string },
+): Promise<boolean> {
+  const body = {
+    apiVersion: 'authorization.k8s.io/v1',
+    kind: 'SubjectAccessReview',
+    spec: {
+      user: caller.name,
+      groups: caller.groups,
+      ...(caller.uid ? { uid: caller.uid } : {}),
+      ...(caller.extra ? { extra: caller.extra } : {}),
+      resourceAttributes: { verb, group: '', version: 'v1', resource: 'nodes', subresource, name },
+    },
+  };
+  const path = '/apis/authorization.k8s.io/v1/subjectaccessreviews';
+  const response = await client.request('POST', path, { body, timeoutMs: 10_000 });
+  const { status } = JSON.parse(response.body.toString()) as SubjectAccessReview;
+  return (status?.allowed ?? false) && !status?.denied;
 }
 
-/** What a request asks of the node, as RBAC rules name it (nodes/stats, nodes/metrics, nodes/log, nodes/proxy …). */
-export function accessAttributes(method: string, path: string): { verb: string; subresource: string } {
-  const verbs: Record<string, string> = {
-    GET: 'get',
-    HEAD: 'get',
-    POST: 'create',
-    PUT: 'update',
-    PATCH: 'patch',
-    DELETE: 'delete',
-  };
-  const first = path.split('/')[1] ?? '';
-  const subresources: Record<string, string> = {
-    stats: 'stats',
-    metrics: 'metrics',
-    logs: 'log',
-    checkpoint: 'checkpoint',
-    pods: 'pods',
-    runningpods: 'pods',
-    healthz: 'healthz',
-    configz: 'configz',
-  };
-  return { verb: verbs[method] ?? 'get', subresource: subresources[first] ?? 'proxy' };
+const verbs: Record<string, string> = { GET: 'get', POST: 'create', PUT: 'update', PATCH: 'patch', DELETE: 'delete' };
+
+/** What stands for a path in RBAC rules; the second of two is the one that older rules name. */
+const subresources: Record<string, string[]> = {
+  stats: ['stats'],
+  metrics: ['metrics'],
+  logs: ['log'],
+  checkpoint: ['checkpoint'],
+  statusz: ['statusz'],
+  flagz: ['configz'],
+  pods: ['pods', 'proxy'],
+  runningpods: ['pods', 'proxy'],
+  healthz: ['healthz', 'proxy'],
+  configz: ['configz', 'proxy'],
+};
+
+/**
+ * What a request asks of the node, as RBAC rules name it (nodes/stats, nodes/metrics, nodes/log, nodes/proxy …), by its
+ * method and the first part of its path.
+ */
+export function accessOf(method: string, root: string): Access {
+  return { verb: verbs[method] ?? '', subresources: subresources[root] ?? ['proxy'] };
 }

@@ -1,26 +1,21 @@
-import type { Pod } from '../../api/index.ts';
+import type { ContainerStatus, Pod } from '../../api/index.ts';
 import type { Clock } from '../../async/index.ts';
-import type { IncomingMessage, ServerResponse } from '../../wire/http/index.ts';
 import type { PodDirectory } from '../pods/ports.ts';
+import type { Asked } from './answers.ts';
 import { readLogRequest } from './log-request.ts';
 import { readLog } from './read-log.ts';
 import { ServerError } from './server-error.ts';
 
 /** `GET /containerLogs/{namespace}/{pod}/{container}` */
-export async function serveContainerLogs(
-  parts: string[],
-  url: URL,
-  request: IncomingMessage,
-  response: ServerResponse,
-  pods: PodDirectory,
-  clock: Clock,
-): Promise<void> {
-  const [, namespace = '', podName = '', containerName = ''] = parts;
+export async function serveContainerLogs(asked: Asked, pods: PodDirectory, clock: Clock): Promise<void> {
+  const { url, request, response } = asked;
+  const [, namespace = '', podName = '', containerName = ''] = asked.parts;
+  if (!containerName) throw new ServerError(400, '{"message": "Missing container name."}');
   const { previous, ...options } = readLogRequest(url.searchParams, clock.now());
   const pod = pods.pod(namespace, podName);
-  if (!pod) throw new ServerError(404, `pod ${JSON.stringify(`${podName}_${namespace}`)} not found`);
+  if (!pod) throw new ServerError(404, `pod ${JSON.stringify(podName)} does not exist`);
   if (!hasContainer(pod, containerName))
-    throw new ServerError(404, `container ${containerName} not found in pod ${podName}_${namespace}`);
+    throw new ServerError(404, `container "${containerName}" not found in pod "${podName}"`);
   const { uid } = pod.metadata;
   const find = () => pods.container(uid, containerName, { previous });
   const container = find();
@@ -47,19 +42,37 @@ export async function serveContainerLogs(
   response.end();
 }
 
-function hasContainer(pod: Pod, name: string): boolean {
+/** Whether a pod has a container of that name, of any kind. */
+export function hasContainer(pod: Pod, name: string): boolean {
   const { containers, initContainers = [], ephemeralContainers = [] } = pod.spec;
   return [...containers, ...initContainers, ...ephemeralContainers].some((one) => one.name === name);
 }
 
 /** Why there is no log, in the words that kubectl's users know. */
-function missingLogMessage(pod: Pod, name: string, previous: boolean): string {
-  const { containerStatuses = [], initContainerStatuses = [] } = pod.status ?? {};
-  const status = [...containerStatuses, ...initContainerStatuses].find((one) => one.name === name);
-  if (previous)
-    return `previous terminated container ${JSON.stringify(name)} in pod ${JSON.stringify(pod.metadata.name)} not found`;
-  const reason = status?.state?.waiting?.reason;
-  if (reason === 'ErrImagePull' || reason === 'ImagePullBackOff')
-    return `container ${JSON.stringify(name)} in pod ${JSON.stringify(pod.metadata.name)} is waiting to start: ${status?.state?.waiting?.message ? 'trying and failing to pull image' : "image can't be pulled"}`;
-  return `container ${JSON.stringify(name)} in pod ${JSON.stringify(pod.metadata.name)} is waiting to start: ${reason ?? 'ContainerCreating'}`;
+export function missingLogMessage({ metadata, status }: Pod, name: string, previous: boolean): string {
+  const found = findStatus(status, name);
+  const [container, pod] = [JSON.stringify(name), JSON.stringify(metadata.name)];
+  if (!found) return `container ${container} in pod ${pod} is not available`;
+  if (previous) return `previous terminated container ${container} in pod ${pod} not found`;
+  const { waiting, terminated } = found.state ?? {};
+  if (terminated || (!waiting && found.lastState?.terminated))
+    return `container ${container} in pod ${pod} is terminated`;
+  const start = `container ${container} in pod ${pod} is waiting to start`;
+  switch (waiting?.reason) {
+    case undefined:
+      return `${start} - no logs yet`;
+    case 'ErrImagePull':
+      return `${start}: image can't be pulled`;
+    case 'ImagePullBackOff':
+      return `${start}: trying and failing to pull image`;
+    default:
+      return `${start}: ${waiting?.reason}`;
+  }
+}
+
+function findStatus(status: Pod['status'], name: string): ContainerStatus | undefined {
+  const { containerStatuses = [], initContainerStatuses = [], ephemeralContainerStatuses = [] } = status ?? {};
+  return [...containerStatuses, ...initContainerStatuses, ...ephemeralContainerStatuses].find(
+    (one) => one.name === name,
+  );
 }

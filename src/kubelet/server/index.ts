@@ -1,1 +1,1 @@
-export { type KubeletServer, type KubeletServerOptions, startKubeletServer } from './start-kubelet-server.ts';
+export { type KubeletServer, startKubeletServer } from './start-kubelet-server.ts';

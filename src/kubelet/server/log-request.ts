@@ -1,4 +1,4 @@
-import type { LogOptions } from './read-log.ts';
+import type { LogOptions } from './log-options.ts';
 import { ServerError } from './server-error.ts';
 
 /** Reads the query of a log request. @throws ServerError 400 naming the parameter */
@@ -28,9 +28,16 @@ export function readLogRequest(query: URLSearchParams, nowMs: number): LogOption
     sinceTime === null ? (sinceSeconds === undefined ? undefined : nowMs - sinceSeconds * 1000) : Date.parse(sinceTime);
   if (sinceMs !== undefined && Number.isNaN(sinceMs))
     throw new ServerError(400, `invalid value ${JSON.stringify(sinceTime)} of sinceTime: must be an RFC 3339 time`);
+  // The old name, of which `all` is no limit.
+  const tail = query.get('tail');
+  if (tail !== null && tail !== '' && tail !== 'all') query.set('tailLines', tail);
   const tailLines = count('tailLines', 0);
   const limitBytes = count('limitBytes', 1);
-  const stream = query.get('stream');
+  const stream = query.get('stream') || 'All';
+  if (!['All', 'Stdout', 'Stderr'].includes(stream))
+    throw new ServerError(400, `invalid stream type ${JSON.stringify(stream)}: must be All, Stdout or Stderr`);
+  if (tailLines !== undefined && stream !== 'All')
+    throw new ServerError(422, 'tailLines and specific stream are mutually exclusive for now');
   return {
     follow: flag('follow'),
     previous: flag('previous'),

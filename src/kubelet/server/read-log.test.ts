@@ -3,7 +3,8 @@ import { appendFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { type LogOptions, readLog } from './read-log.ts';
+import type { LogOptions } from './log-options.ts';
+import { readLog } from './read-log.ts';
 
 let directory: string;
 let path: string;

@@ -1,12 +1,12 @@
-import type { Duplex } from 'node:stream';
 import type { Clock } from '../../async/index.ts';
-import { HttpClient, type IncomingMessage } from '../../wire/http/index.ts';
+import { HttpClient, type IncomingMessage, type Socket } from '../../wire/http/index.ts';
 import {
   offersOnlyNewDialects,
   translatePortForward,
   translateRemoteCommand,
   tunnelUpgrade,
 } from '../../wire/streams/index.ts';
+import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { ContainerView, PodDirectory } from '../pods/ports.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
 import { ServerError } from './server-error.ts';
@@ -33,11 +33,21 @@ interface StreamPlace {
 export async function passStream(
   parts: string[],
   url: URL,
-  connection: { request: IncomingMessage; socket: Duplex; head: Buffer },
-  options: { pods: PodDirectory; runtime: RuntimeClient; idleTimeoutMs: number; clock: Clock },
+  connection: { request: IncomingMessage; socket: Socket; head: Buffer },
+  options: {
+    pods: PodDirectory;
+    runtime: RuntimeClient;
+    /** A connection over which nothing has gone for so long is ended; 0: never. */
+    idleTimeoutMs: number;
+    metrics: KubeletMetrics;
+    clock: Clock;
+  },
 ): Promise<void> {
   const { request, socket, head } = connection;
-  const { runtime, clock, idleTimeoutMs } = options;
+  const { runtime, clock, idleTimeoutMs, metrics } = options;
+  if (idleTimeoutMs > 0) socket.setTimeout(idleTimeoutMs, () => socket.destroy());
+  if (request.headers.upgrade?.toLowerCase() === 'websocket')
+    metrics.count('kubelet_websocket_streaming_requests_total', { subresource: (parts[0] ?? '').toLowerCase() });
   const place = await streamPlace(parts, url, options.pods, runtime);
   const client = new HttpClient({ baseUrl: place.url, keepAlive: false });
   const target = { client, path: place.url, clock };
@@ -55,8 +65,11 @@ export async function passStream(
 async function streamPlace(parts: string[], url: URL, pods: PodDirectory, client: RuntimeClient): Promise<StreamPlace> {
   const [verb, namespace = '', podName = ''] = parts;
   const pod = pods.pod(namespace, podName);
-  if (!pod) throw new ServerError(404, `pod ${JSON.stringify(`${podName}_${namespace}`)} not found`);
+  if (!pod) throw new ServerError(404, 'pod does not exist');
   const { uid } = pod.metadata;
+  // The uid may stand before the container: then it must be this very pod.
+  const asked = parts.length > (verb === 'portForward' ? 3 : 4) ? parts[3] : undefined;
+  if (asked !== undefined && pods.podByUid(asked)?.metadata.uid !== uid) throw new ServerError(404, 'pod not found');
   if (verb === 'portForward') {
     const podSandboxId = pods.sandbox(uid);
     if (!podSandboxId) throw new ServerError(400, `pod ${podName} is not running`);
@@ -67,28 +80,28 @@ async function streamPlace(parts: string[], url: URL, pods: PodDirectory, client
   }
   // /exec/{namespace}/{pod}/{container} or, of old, /exec/{namespace}/{pod}/{uid}/{container}
   const container = runningContainer(pods, uid, parts.at(-1) ?? '', podName);
-  const asked = readStreams(url.searchParams);
+  const streams = readStreams(url.searchParams);
   if (verb === 'attach') {
-    const streams = {
-      ...asked,
+    const own = {
+      ...streams,
       tty: container.tty,
-      stdin: asked.stdin && container.stdin,
-      stderr: asked.stderr && !container.tty,
+      stdin: streams.stdin && container.stdin,
+      stderr: streams.stderr && !container.tty,
     };
-    return { url: (await client.runtime.attach({ containerId: container.id, ...streams })).url, streams };
+    return { url: (await client.runtime.attach({ containerId: container.id, ...own })).url, streams: own };
   }
   const cmd = url.searchParams.getAll('command');
   if (cmd.length === 0) throw new ServerError(400, 'you must specify at least 1 command for exec');
-  return { url: (await client.runtime.exec({ containerId: container.id, cmd, ...asked })).url, streams: asked };
+  return { url: (await client.runtime.exec({ containerId: container.id, cmd, ...streams })).url, streams };
 }
 
 /** A container that can be entered. @throws ServerError */
 export function runningContainer(pods: PodDirectory, podUid: string, name: string, podName: string): ContainerView {
   const container = pods.container(podUid, name);
-  if (!container) throw new ServerError(404, `container not found (${JSON.stringify(name)})`);
+  if (!container) throw new ServerError(500, `container not found (${JSON.stringify(name)})`);
   if (container.state !== 'running')
     throw new ServerError(
-      400,
+      500,
       `container ${JSON.stringify(name)} in pod ${podName} is not running: its state is ${container.state}`,
     );
   return container;

@@ -36,10 +36,12 @@ export type GrpcClient<S> = {
 /**
  * Connects (lazily, and again when the server comes back) to a service.
  * @param endpoint `unix:///path`, `/path` or `host:port`
+ * @param options `userAgent`: who we say we are, before the library's own name; `ownConnection`: shares none with others
  */
 export function createGrpcClient<M extends GenServiceMethods>(
   descriptor: GenService<M>,
   endpoint: string,
+  options: { userAgent?: string; ownConnection?: boolean } = {},
 ): GrpcClient<GenService<M>> {
   const target = endpoint.startsWith('/') ? `unix://${endpoint}` : endpoint;
   const channel = new Client(target, credentials.createInsecure(), {
@@ -49,6 +51,8 @@ export function createGrpcClient<M extends GenServiceMethods>(
     'grpc.initial_reconnect_backoff_ms': 50,
     'grpc.min_reconnect_backoff_ms': 50,
     'grpc.max_reconnect_backoff_ms': 200,
+    ...(options.userAgent ? { 'grpc.primary_user_agent': options.userAgent } : {}),
+    ...(options.ownConnection ? { 'grpc.use_local_subchannel_pool': 1 } : {}),
   });
   const client: Record<string, unknown> = { close: () => channel.close() };
   for (const method of (descriptor as DescService).methods) {
