@@ -11,6 +11,7 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
   up: { summary: 'start a cluster on this machine', load: () => import('./up.ts') },
   down: { summary: 'stop it and take everything away that it made', load: () => import('./down.ts') },
   status: { summary: 'show components, node, pods and Services', load: () => import('./status.ts') },
+  timeline: { summary: "show where the time of a pod's start went", load: () => import('./timeline.ts') },
   setup: { summary: 'install the Debian packages that a node needs', load: () => import('./setup.ts') },
   image: { summary: 'pull, list, import, export and check images', load: () => import('./image.ts') },
   version: { summary: 'print the version', load: () => import('./version.ts') },

@@ -52,6 +52,11 @@ export async function tellStory(
   return (await import('./demo/story.ts')).tellStory(instance, options);
 }
 
+/** Timelines of pods; see timeline.ts. */
+export async function loadTimeline(): Promise<typeof import('./timeline.ts')> {
+  return import('./timeline.ts');
+}
+
 /** The commands on images; see images.ts. */
 export async function loadImages(): Promise<typeof import('./images.ts')> {
   return import('./images.ts');

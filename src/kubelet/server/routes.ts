@@ -64,7 +64,14 @@ export function debuggingRoutes(options: KubeletServerOptions, version: string):
     'debug/flags': configuration['enableDebugFlagsHandler']
       ? { PUT: (asked) => setVerbosity(asked, options) }
       : disabled('flags'),
-    'debug/timeline': get((asked) => sendJson(asked, pods.timelines())),
+    'debug/timeline': get((asked) => {
+      const [namespace, pod] = ['namespace', 'pod'].map((name) => asked.url.searchParams.get(name));
+      const all = pods.timelines();
+      sendJson(
+        asked,
+        all.filter((one) => (!namespace || one.namespace === namespace) && (!pod || one.name === pod)),
+      );
+    }),
     flagz: get((asked) => serveFlags(asked, settings)),
     statusz: get((asked) =>
       serveStatus(
