@@ -1,8 +1,8 @@
-import { type ComponentName, describeFlags, loadComponent, parseFlags, runAction, runAlone } from '../node/index.ts';
+import { type CommandName, describeFlags, loadComponent, parseFlags, runAction, runAlone } from '../node/index.ts';
 
 /** Runs one component in the foreground until a signal (or its supervisor) ends it. */
 export async function runComponent(name: string, summary: string, argv: string[]): Promise<number> {
-  const module = await loadComponent(name as ComponentName);
+  const module = await loadComponent(name as CommandName);
   if (argv.includes('--help') || argv.includes('-h')) {
     console.log(`Usage: deckhand ${name} [OPTIONS]\n\n${module.summary || summary}\n\n${describeFlags(module.flags)}`);
     return 0;

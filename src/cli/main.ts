@@ -26,6 +26,7 @@ const components: Record<string, string> = {
   kubelet: 'run the kubelet alone',
   runtime: 'run the container runtime (CRI) alone',
   proxy: 'run the Service proxy alone',
+  'cri-docker': 'serve the CRI for a Docker Engine',
 };
 
 function help(): string {

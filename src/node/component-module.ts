@@ -8,6 +8,9 @@ export const componentNames = ['apiserver', 'runtime', 'kubelet', 'proxy', 'sche
 /** One of {@link componentNames}. */
 export type ComponentName = (typeof componentNames)[number];
 
+/** What runs as a command of its own: the components, and what only ever runs beside a foreign program. */
+export type CommandName = ComponentName | 'cri-docker';
+
 /** Where a component runs. */
 export type Place = 'process' | 'thread' | 'inline';
 
@@ -29,7 +32,7 @@ export interface Reloadable extends Component {
 
 /** A component as a command: its options and how it starts. One file each in components/. */
 export interface ComponentModule<F extends Flags = Flags> {
-  name: ComponentName;
+  name: CommandName;
   /** One line for --help. */
   summary: string;
   flags: F;

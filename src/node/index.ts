@@ -9,7 +9,7 @@ import type { StatusReport } from './status.ts';
 import type { Instance, UpEvents } from './up.ts';
 import type { UpOptions } from './up-options.ts';
 
-export { type ComponentModule, type ComponentName, componentNames } from './component-module.ts';
+export { type CommandName, type ComponentModule, type ComponentName, componentNames } from './component-module.ts';
 export { startDetached } from './detach.ts';
 export { describeFlags, type Flags, type FlagValues, parseFlags, UsageError } from './flags.ts';
 export { loadComponent } from './load-component.ts';

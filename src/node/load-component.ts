@@ -1,8 +1,8 @@
-import type { ComponentModule, ComponentName } from './component-module.ts';
+import type { CommandName, ComponentModule } from './component-module.ts';
 
 /** Loads one component's module; the others' code stays on disk. */
-export async function loadComponent(name: ComponentName): Promise<ComponentModule> {
-  const loaders: Record<ComponentName, () => Promise<{ default: unknown }>> = {
+export async function loadComponent(name: CommandName): Promise<ComponentModule> {
+  const loaders: Record<CommandName, () => Promise<{ default: unknown }>> = {
     apiserver: () => import('./components/apiserver.ts'),
     runtime: () => import('./components/runtime.ts'),
     kubelet: () => import('./components/kubelet.ts'),
@@ -10,6 +10,7 @@ export async function loadComponent(name: ComponentName): Promise<ComponentModul
     scheduler: () => import('./components/scheduler.ts'),
     controllers: () => import('./components/controllers.ts'),
     dns: () => import('./components/dns.ts'),
+    'cri-docker': () => import('./components/cri-docker.ts'),
   };
   return (await loaders[name]()).default as ComponentModule;
 }

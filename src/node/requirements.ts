@@ -55,6 +55,7 @@ export const demoRequirements: readonly Requirement[] = [
 /** What only the tests need. */
 export const testRequirements: readonly Requirement[] = [
   { program: 'containerd', paths: inPath('containerd'), package: 'containerd', use: 'the kubelet is tested on it too' },
+  { program: 'dockerd', paths: inPath('dockerd'), package: 'docker.io', use: 'the engine below cri-docker' },
   {
     program: 'linux.uml',
     paths: inPath('linux.uml'),

@@ -62,3 +62,16 @@ export interface RuntimeContext {
 export function ociRuntimeOf(context: RuntimeContext, handler: string): OciRuntime | undefined {
   return handler === '' ? [...context.ociRuntimes.values()][0] : context.ociRuntimes.get(handler);
 }
+
+/**
+ * What the calls need that only read records, events and measurements: they are the same whatever runs the containers.
+ */
+export interface RecordContext
+  extends Pick<
+    RuntimeContext,
+    'log' | 'clock' | 'store' | 'events' | 'streaming' | 'serial' | 'bridge' | 'cgroups' | 'kernel'
+  > {
+  /** What a container's writable layer takes. */
+  rootfs: Pick<Snapshots, 'usage'>;
+  settings: Pick<ResolvedSettings, 'root' | 'streamingSetupTimeoutMs' | 'streamingIdleTimeoutMs'>;
+}

@@ -1,4 +1,5 @@
 export { type CheckFinding, checkRuntime } from './check.ts';
+export { type DockerSettings, startDockerRuntime } from './docker/index.ts';
 export type {
   ArchiveFormat,
   EndpointReport,

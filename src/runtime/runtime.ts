@@ -1,11 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { equals } from '@bufbuild/protobuf';
 import { ContainerConfigSchema, PodSandboxConfigSchema } from '../api/cri/index.ts';
 import type { Clock, Component, StopOptions } from '../async/index.ts';
 import { openCgroups } from '../host/cgroups/index.ts';
-import { mayLowerOomScore, ownOomScoreAdj } from '../host/exec/index.ts';
 import type { FileLock } from '../host/files/index.ts';
 import type { Logger } from '../log/index.ts';
 import { type GrpcServer, refuseServed, serveGrpc } from '../wire/grpc/index.ts';
@@ -16,8 +14,7 @@ import { noteExit, noteLostExits } from './containers/exited.ts';
 import { ExitWatcher } from './containers/exits.ts';
 import { OciRuntime } from './containers/oci-runtime.ts';
 import { statePaths } from './containers/paths.ts';
-import { availableCapabilities } from './containers/spec/capabilities.ts';
-import type { Kernel, RuntimeContext } from './context.ts';
+import type { RuntimeContext } from './context.ts';
 import { criServices } from './cri/services.ts';
 import { EventHub } from './events/event-hub.ts';
 import { featuresOf } from './features/index.ts';
@@ -28,6 +25,7 @@ import { lockDirectories } from './lock-directories.ts';
 import { serveMetrics } from './metrics-server.ts';
 import { BridgeNetwork } from './network/bridge/bridge-network.ts';
 import { selectNetwork } from './network/select-network.ts';
+import { probeKernel } from './probe-kernel.ts';
 import { removeSandbox } from './sandboxes/stop-sandbox.ts';
 import { changedSettings, type RuntimeSettings, resolveSettings } from './settings/index.ts';
 import { openSnapshots } from './snapshots/index.ts';
@@ -248,17 +246,6 @@ async function streamingTls(files: RuntimeSettings['streamingTls']): Promise<{ t
     });
   const [cert, key] = await Promise.all([read(certificateFile), read(keyFile)]);
   return { tls: { cert, key } };
-}
-
-function probeKernel(): Kernel {
-  const apparmor = '/sys/module/apparmor/parameters/enabled';
-  return {
-    apparmor: existsSync(apparmor) && readFileSync(apparmor, 'utf8').startsWith('Y'),
-    selinux: existsSync('/sys/fs/selinux/enforce'),
-    capabilities: availableCapabilities(),
-    mayLowerOomScore: mayLowerOomScore(),
-    ownOomScoreAdj: ownOomScoreAdj(),
-  };
 }
 
 /** Some fields of an object, those that have a value. */

@@ -3,6 +3,7 @@ export {
   descendants,
   identifyProcess,
   isRunning,
+  killMarked,
   killTree,
   mayLowerOomScore,
   ownOomScoreAdj,

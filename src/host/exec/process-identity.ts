@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import type { Clock } from '../../async/index.ts';
 
 /** A process, told apart from a later one with the same number by when it started. */
 export interface ProcessIdentity {
@@ -98,5 +99,35 @@ function list(directory: string): string[] {
     return readdirSync(directory);
   } catch {
     return [];
+  }
+}
+
+/** Looks again for processes that were just being started, this often at most. */
+const rounds = 10;
+
+/**
+ * Kills every process in whose environment (as it was given at its start) a `NAME=value` stands, until there is none:
+ * whoever starts another one hands it on.
+ */
+export async function killMarked(variable: string, clock: Clock): Promise<void> {
+  for (let round = 0; round < rounds; round++) {
+    const found = list('/proc').filter((name) => /^\d+$/.test(name) && hasVariable(name, variable));
+    if (found.length === 0) return;
+    for (const pid of found) {
+      try {
+        process.kill(Number(pid), 'SIGKILL');
+      } catch {
+        // It has ended already.
+      }
+    }
+    await clock.sleep(10);
+  }
+}
+
+function hasVariable(pid: string, variable: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(variable);
+  } catch {
+    return false;
   }
 }

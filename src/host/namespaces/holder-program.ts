@@ -100,6 +100,8 @@ export const holderSteps: readonly Step[] = [
   { call: 'close', with: [0], fails: 'never' },
 ];
 
+const waitingSteps: readonly Step[] = [{ call: 'rt_sigaction', with: [childSignal, ignore, 0, 8] }];
+
 const loadAddress = 0x400000;
 const headerBytes = 64 + 56;
 
@@ -164,18 +166,23 @@ function words(values: readonly number[]): Buffer {
   return bytes;
 }
 
+/** A program that does nothing but wait and let the kernel take away dead children: PID 1 for others to make namespaces for. */
+export const buildWaitingProgram = (processor: string = arch()): Buffer => buildProgram(waitingSteps, processor);
+
 /** The program as an ELF file for a kind of processor. @throws Error for one that it is not written for */
-export function buildHolderProgram(processor: string = arch()): Buffer {
+export const buildHolderProgram = (processor: string = arch()): Buffer => buildProgram(holderSteps, processor);
+
+function buildProgram(steps: readonly Step[], processor: string): Buffer {
   const machine = processor === 'x64' ? x64 : processor === 'arm64' ? arm64 : undefined;
   if (!machine) throw new Error(`shared PID namespaces are not supported on ${processor} processors`);
   // Addresses are as wide as any number, so the first pass finds out where the data begins.
-  const codeBytes = assemble(machine, 0).code.length;
-  const { code, data } = assemble(machine, loadAddress + headerBytes + codeBytes);
+  const codeBytes = assemble(machine, steps, 0).code.length;
+  const { code, data } = assemble(machine, steps, loadAddress + headerBytes + codeBytes);
   const total = headerBytes + code.length + data.length;
   return Buffer.concat([elfHeader(machine.elf), programHeader(total), code, data]);
 }
 
-function assemble(machine: Machine, dataAddress: number): { code: Buffer; data: Buffer } {
+function assemble(machine: Machine, steps: readonly Step[], dataAddress: number): { code: Buffer; data: Buffer } {
   const data: Buffer[] = [];
   let dataBytes = 0;
   const place = (argument: Argument): bigint | 'stack' => {
@@ -189,7 +196,7 @@ function assemble(machine: Machine, dataAddress: number): { code: Buffer; data: 
   };
   const call = (name: string, values: readonly Argument[]): Buffer =>
     machine.call(machine.numbers[name]!, values.map(place));
-  const code = holderSteps.flatMap(({ call: name, with: values, fails }, at) => {
+  const code = steps.flatMap(({ call: name, with: values, fails }, at) => {
     const leave = call('exit', [at + 1]);
     if (fails === 'never') return [call(name, values)];
     return [call(name, values), machine.skip(leave.length, fails === 'whenZero'), leave];

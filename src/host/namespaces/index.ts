@@ -1,3 +1,4 @@
+export { buildWaitingProgram } from './holder-program.ts';
 export { startHolder, writeHolderProgram } from './pid-holder.ts';
 export {
   configureNamespaces,

@@ -1,10 +1,10 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ExecRequest, ExecResponseSchema } from '../../api/cri/index.ts';
-import type { RuntimeContext } from '../context.ts';
+import type { RecordContext } from '../context.ts';
 import { invalid, notInState } from '../errors.ts';
 
 /** Exec: an address at which a command in a container can be talked to. */
-export function exec(context: RuntimeContext, request: ExecRequest): MessageInitShape<typeof ExecResponseSchema> {
+export function exec(context: RecordContext, request: ExecRequest): MessageInitShape<typeof ExecResponseSchema> {
   const record = context.store.containers.get(request.containerId);
   if (record.phase.name !== 'running') throw notInState(`container "${record.id}" is not running`);
   checkStreams(request);

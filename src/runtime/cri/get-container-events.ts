@@ -1,5 +1,5 @@
 import type { CallContext } from '../../wire/grpc/index.ts';
-import type { RuntimeContext } from '../context.ts';
+import type { RecordContext } from '../context.ts';
 import { invalid } from '../errors.ts';
 
 /**
@@ -9,7 +9,7 @@ import { invalid } from '../errors.ts';
 export const eventsAfter = 'deckhand-events-after';
 
 /** GetContainerEvents: what happens to containers and sandboxes from now on, each with the status of the whole pod. */
-export function getContainerEvents(context: RuntimeContext, { signal, metadata }: CallContext) {
+export function getContainerEvents(context: RecordContext, { signal, metadata }: CallContext) {
   const after = metadata(eventsAfter);
   if (after !== undefined && !/^\d{1,19}$/.test(after))
     throw invalid(`metadata ${eventsAfter} must be the created_at of an event, not "${after}"`);

@@ -1,13 +1,13 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ContainerFilter, ListContainersRequest, ListContainersResponseSchema } from '../../api/cri/index.ts';
-import type { RuntimeContext } from '../context.ts';
+import type { RecordContext } from '../context.ts';
 import { matchesLabels } from '../identifiers.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import { containerState, toContainer } from './convert.ts';
 
 /** ListContainers: the containers that pass a filter. */
 export function listContainers(
-  context: RuntimeContext,
+  context: RecordContext,
   request: ListContainersRequest,
 ): MessageInitShape<typeof ListContainersResponseSchema> {
   return { containers: filterContainers(context, request.filter).map(toContainer) };
@@ -15,7 +15,7 @@ export function listContainers(
 
 /** The containers that pass a filter. */
 export function filterContainers(
-  context: RuntimeContext,
+  context: RecordContext,
   filter: Partial<ContainerFilter> | undefined,
 ): ContainerRecord[] {
   return context.store.containers

@@ -1,13 +1,13 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ListPodSandboxRequest, ListPodSandboxResponseSchema, PodSandboxFilter } from '../../api/cri/index.ts';
-import type { RuntimeContext } from '../context.ts';
+import type { RecordContext } from '../context.ts';
 import { matchesLabels } from '../identifiers.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
 import { sandboxState, toSandbox } from './convert.ts';
 
 /** ListPodSandbox: the sandboxes that pass a filter. */
 export function listPodSandbox(
-  context: RuntimeContext,
+  context: RecordContext,
   request: ListPodSandboxRequest,
 ): MessageInitShape<typeof ListPodSandboxResponseSchema> {
   return { items: filterSandboxes(context, request.filter).map(toSandbox) };
@@ -15,7 +15,7 @@ export function listPodSandbox(
 
 /** The sandboxes that pass a filter; those that are only being made are not shown. */
 export function filterSandboxes(
-  context: RuntimeContext,
+  context: RecordContext,
   filter: Partial<PodSandboxFilter> | undefined,
 ): SandboxRecord[] {
   const visible = context.store.sandboxes.list().filter(({ phase }) => phase !== 'creating');

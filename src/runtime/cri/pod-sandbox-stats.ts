@@ -5,7 +5,7 @@ import type {
   PodSandboxStatsResponseSchema,
   PodSandboxStatsSchema,
 } from '../../api/cri/index.ts';
-import type { RuntimeContext } from '../context.ts';
+import type { RecordContext } from '../context.ts';
 import { notInState } from '../errors.ts';
 import { sandboxStatsOf } from '../stats/container-stats.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
@@ -13,7 +13,7 @@ import { filterSandboxes } from './list-pod-sandbox.ts';
 
 /** PodSandboxStats: what one sandbox uses. */
 export async function podSandboxStats(
-  context: RuntimeContext,
+  context: RecordContext,
   request: PodSandboxStatsRequest,
 ): Promise<MessageInitShape<typeof PodSandboxStatsResponseSchema>> {
   const record = context.store.sandboxes.get(request.podSandboxId);
@@ -22,14 +22,14 @@ export async function podSandboxStats(
 }
 
 /** The stats of the ready sandboxes that pass a filter. */
-export function statsOfSandboxes(context: RuntimeContext, filter: PodSandboxStatsFilter | undefined) {
+export function statsOfSandboxes(context: RecordContext, filter: PodSandboxStatsFilter | undefined) {
   const { id = '', labelSelector = {} } = filter ?? {};
   const ready = filterSandboxes(context, { id, labelSelector }).filter(({ phase }) => phase === 'ready');
   return Promise.all(ready.map((record) => statsOf(context, record)));
 }
 
 async function statsOf(
-  context: RuntimeContext,
+  context: RecordContext,
   record: SandboxRecord,
 ): Promise<MessageInitShape<typeof PodSandboxStatsSchema>> {
   const { metadata, labels, annotations } = record.config;

@@ -4,13 +4,13 @@ import {
   type PodSandboxStatusRequest,
   type PodSandboxStatusResponseSchema,
 } from '../../api/cri/index.ts';
-import type { RuntimeContext } from '../context.ts';
+import type { RecordContext } from '../context.ts';
 import { toNanoseconds } from '../identifiers.ts';
 import { toContainerStatus, toSandboxStatus } from './convert.ts';
 
 /** PodSandboxStatus: a sandbox with its addresses and the statuses of its containers; with `verbose`, how it is made too. */
 export function podSandboxStatus(
-  context: RuntimeContext,
+  context: RecordContext,
   request: PodSandboxStatusRequest,
 ): MessageInitShape<typeof PodSandboxStatusResponseSchema> {
   const record = context.store.sandboxes.get(request.podSandboxId);

@@ -1,11 +1,11 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { PortForwardRequest, PortForwardResponseSchema } from '../../api/cri/index.ts';
-import type { RuntimeContext } from '../context.ts';
+import type { RecordContext } from '../context.ts';
 import { notInState } from '../errors.ts';
 
 /** PortForward: an address at which ports inside a sandbox can be reached. */
 export function portForward(
-  context: RuntimeContext,
+  context: RecordContext,
   request: PortForwardRequest,
 ): MessageInitShape<typeof PortForwardResponseSchema> {
   const record = context.store.sandboxes.get(request.podSandboxId);

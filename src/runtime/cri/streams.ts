@@ -18,7 +18,7 @@ import {
   type StreamPodSandboxStatsRequest,
   type StreamPodSandboxStatsResponseSchema,
 } from '../../api/cri/index.ts';
-import type { RuntimeContext } from '../context.ts';
+import type { RecordContext, RuntimeContext } from '../context.ts';
 import { toContainer, toImage, toSandbox } from './convert.ts';
 import { statsOfContainers } from './list-container-stats.ts';
 import { filterContainers } from './list-containers.ts';
@@ -34,7 +34,10 @@ const partBytes = 4 << 20;
 type Parts<D extends DescMessage> = AsyncIterable<MessageInitShape<D>>;
 
 /** Items in parts that are not too large, each at least one. */
-function* parts<D extends DescMessage>(schema: D, items: readonly MessageInitShape<D>[]): Generator<MessageShape<D>[]> {
+export function* parts<D extends DescMessage>(
+  schema: D,
+  items: readonly MessageInitShape<D>[],
+): Generator<MessageShape<D>[]> {
   let part: MessageShape<D>[] = [];
   let size = 0;
   for (const item of items) {
@@ -52,7 +55,7 @@ function* parts<D extends DescMessage>(schema: D, items: readonly MessageInitSha
 
 /** StreamPodSandboxes: like ListPodSandbox, in parts. */
 export async function* streamPodSandboxes(
-  context: RuntimeContext,
+  context: RecordContext,
   request: StreamPodSandboxesRequest,
 ): Parts<typeof StreamPodSandboxesResponseSchema> {
   const items = filterSandboxes(context, request.filter).map(toSandbox);
@@ -61,7 +64,7 @@ export async function* streamPodSandboxes(
 
 /** StreamContainers: like ListContainers, in parts. */
 export async function* streamContainers(
-  context: RuntimeContext,
+  context: RecordContext,
   request: StreamContainersRequest,
 ): Parts<typeof StreamContainersResponseSchema> {
   const items = filterContainers(context, request.filter).map(toContainer);
@@ -79,7 +82,7 @@ export async function* streamImages(
 
 /** StreamContainerStats: like ListContainerStats, in parts. */
 export async function* streamContainerStats(
-  context: RuntimeContext,
+  context: RecordContext,
   request: StreamContainerStatsRequest,
 ): Parts<typeof StreamContainerStatsResponseSchema> {
   const items = await statsOfContainers(context, request.filter);
@@ -88,7 +91,7 @@ export async function* streamContainerStats(
 
 /** StreamPodSandboxStats: like ListPodSandboxStats, in parts. */
 export async function* streamPodSandboxStats(
-  context: RuntimeContext,
+  context: RecordContext,
   request: StreamPodSandboxStatsRequest,
 ): Parts<typeof StreamPodSandboxStatsResponseSchema> {
   const items = await statsOfSandboxes(context, request.filter);
@@ -97,7 +100,7 @@ export async function* streamPodSandboxStats(
 
 /** StreamPodSandboxMetrics: like ListPodSandboxMetrics, in parts. */
 export async function* streamPodSandboxMetrics(
-  context: RuntimeContext,
+  context: RecordContext,
 ): Parts<typeof StreamPodSandboxMetricsResponseSchema> {
   const items = await allMetrics(context);
   for (const podSandboxMetrics of parts(PodSandboxMetricsSchema, items)) yield { podSandboxMetrics };

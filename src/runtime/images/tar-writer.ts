@@ -4,12 +4,12 @@ import { block } from './tar-header.ts';
 const largestOctal = 0o77777777777;
 
 /** The header of a regular file in a tar archive (ustar; its size in base 256 when it is larger than 8 GiB). Names have at most 100 bytes. */
-export function fileHeader(name: string, size: number): Buffer {
+export function fileHeader(name: string, size: number, mode = 0o644): Buffer {
   const header = Buffer.alloc(block);
   const octal = (value: number, at: number, length: number) =>
     header.write(`${value.toString(8).padStart(length - 1, '0')}\0`, at, 'latin1');
   header.write(name, 0, 100);
-  octal(0o644, 100, 8);
+  octal(mode, 100, 8);
   octal(0, 108, 8);
   octal(0, 116, 8);
   if (size <= largestOctal) octal(size, 124, 12);

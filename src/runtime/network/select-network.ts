@@ -11,7 +11,7 @@ import type { PodNetwork } from './pod-network.ts';
  * is detached by what attached it, also when that has changed.
  */
 export async function selectNetwork(
-  settings: ResolvedSettings,
+  settings: Pick<ResolvedSettings, 'root' | 'podCidr' | 'cniConfDir' | 'cniBinDirs' | 'cniTimeoutMs'>,
   bridge: BridgeNetwork,
   options: { log: Logger; clock: Clock },
 ): Promise<PodNetwork> {

@@ -12,7 +12,7 @@ import {
 } from '../../api/cri/index.ts';
 import type { CgroupSample, Pressure } from '../../host/cgroups/index.ts';
 import { type Link, listLinks, NetlinkSocket } from '../../host/netlink/index.ts';
-import type { RuntimeContext } from '../context.ts';
+import type { RecordContext } from '../context.ts';
 import { toNanoseconds } from '../identifiers.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
@@ -57,16 +57,16 @@ export class CpuRates {
   }
 }
 
-const cpuRates = new WeakMap<RuntimeContext, CpuRates>();
+const cpuRates = new WeakMap<RecordContext, CpuRates>();
 
-function ratesOf(context: RuntimeContext): CpuRates {
+function ratesOf(context: RecordContext): CpuRates {
   const rates = cpuRates.get(context) ?? new CpuRates();
   cpuRates.set(context, rates);
   return rates;
 }
 
 function toCpu(
-  context: RuntimeContext,
+  context: RecordContext,
   key: string,
   usage: CgroupSample,
   timestamp: bigint,
@@ -94,7 +94,7 @@ function toMemory(usage: CgroupSample, timestamp: bigint): MessageInitShape<type
 }
 
 /** What a container uses; one that does not run has only its disk usage. */
-export async function containerStatsOf(context: RuntimeContext, record: ContainerRecord): Promise<ContainerStats> {
+export async function containerStatsOf(context: RecordContext, record: ContainerRecord): Promise<ContainerStats> {
   const { bytes, inodes } = await context.rootfs.usage(record.id).catch(() => ({ bytes: 0n, inodes: 0n }));
   const timestamp = toNanoseconds(context.clock.now());
   const usage = record.phase.name === 'running' ? context.cgroups.sample(record.cgroupPath) : undefined;
@@ -130,7 +130,7 @@ export async function containerStatsOf(context: RuntimeContext, record: Containe
 
 /** What a sandbox uses: its cgroup, its links, and its containers one by one. */
 export async function sandboxStatsOf(
-  context: RuntimeContext,
+  context: RecordContext,
   record: SandboxRecord,
 ): Promise<LinuxPodSandboxStats | undefined> {
   const running = context.store.containers

@@ -10,7 +10,7 @@ import {
   MetricType,
   type PodSandboxMetricsSchema,
 } from '../../api/cri/index.ts';
-import type { RuntimeContext } from '../context.ts';
+import type { RecordContext } from '../context.ts';
 import { toNanoseconds } from '../identifiers.ts';
 import type { ContainerRecord } from '../store/container-record.ts';
 import type { SandboxRecord } from '../store/sandbox-record.ts';
@@ -34,7 +34,7 @@ export function metricDescriptors(): MessageInitShape<typeof MetricDescriptorSch
 
 /** The metrics of a sandbox (its network) and of its running containers. */
 export async function sandboxMetrics(
-  context: RuntimeContext,
+  context: RecordContext,
   sandbox: SandboxRecord,
 ): Promise<MessageInitShape<typeof PodSandboxMetricsSchema>> {
   const running = context.store.containers
@@ -64,7 +64,7 @@ function metric(
 }
 
 async function metricsOf(
-  context: RuntimeContext,
+  context: RecordContext,
   sandbox: SandboxRecord,
   record: ContainerRecord,
   timestamp: bigint,
@@ -92,7 +92,7 @@ async function metricsOf(
 
 /** All that metrics are made of; undefined when the container has just ended. */
 async function factsOf(
-  context: RuntimeContext,
+  context: RecordContext,
   record: ContainerRecord,
   nowNs: bigint,
 ): Promise<ContainerFacts | undefined> {

@@ -4,7 +4,7 @@ import type { PortForwardRequest } from '../../api/cri/index.ts';
 import type { Clock } from '../../async/index.ts';
 import { connectInNamespace } from '../../host/sockets/index.ts';
 import { servePortForward } from '../../wire/streams/index.ts';
-import type { RuntimeContext } from '../context.ts';
+import type { RecordContext } from '../context.ts';
 import { messageOf, RuntimeError } from '../errors.ts';
 import { streamTimeouts } from './stream-timeouts.ts';
 import type { Connection } from './streaming-server.ts';
@@ -17,7 +17,7 @@ const silenceMs = 1_000;
 
 /** Carries a client's connections to ports on the loopback addresses of a sandbox. */
 export function servePorts(
-  context: RuntimeContext,
+  context: RecordContext,
   request: PortForwardRequest,
   { request: http, socket, head }: Connection,
 ): Promise<void> {

@@ -1,8 +1,8 @@
 import type { Clock } from '../../async/index.ts';
-import type { RuntimeContext } from '../context.ts';
+import type { RecordContext } from '../context.ts';
 
 /** How long connections of clients may take to be set up, and may be idle. */
-export function streamTimeouts(context: RuntimeContext): {
+export function streamTimeouts(context: RecordContext): {
   setupTimeoutMs: number;
   idleTimeoutMs: number;
   clock: Clock;

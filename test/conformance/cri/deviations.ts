@@ -41,3 +41,12 @@ export const containerdDeviations: Deviations = {
 
 /** Ours in the second kernel, which has only what user mode Linux has. */
 export const secondKernelDeviations: Deviations = {};
+
+/** Our adapter over Debian's Docker Engine (20.10): what the engine cannot do, or does in its own way. */
+export const dockerDeviations: Deviations = {
+  'containers: the verbose status holds the process and the OCI configuration':
+    'the engine keeps the OCI configuration to itself',
+  'volumes: a directory or a file of an image as a volume; one that is not there is refused': 'from Docker 28 on',
+  'volumes: an image as a volume: its files, read-only, and programs in it run': 'from Docker 28 on',
+  'security: ambient capabilities are in effect for a user other than root': 'the engine cannot, and it is refused',
+};

@@ -2,7 +2,7 @@
  * Runs critest (kubernetes-sigs/cri-tools), all its specs, against a fresh runtime in a network namespace of its own, with
  * every image that it asks for built from Debian packages. Ends with critest's exit status.
  *
- * Usage: CRITEST=/path/to/critest [CRITEST_RUNTIME=containerd] npm run test:critest [-- CRITEST_FLAGS]; see docs/critest.md.
+ * Usage: CRITEST=/path/to/critest [CRITEST_RUNTIME=containerd|docker] npm run test:critest [-- CRITEST_FLAGS]; see docs/critest.md.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,9 +12,11 @@ import { constants as system, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { Containerd } from '../../support/containerd.ts';
-import { criImageNames } from '../../support/cri-images.ts';
+import { CriDocker } from '../../support/cri-docker.ts';
+import { criImageNames, criRegistries } from '../../support/cri-images.ts';
 import { CriRegistry } from '../../support/cri-registry.ts';
 import { CriRuntime } from '../../support/cri-runtime.ts';
+import { DockerEngine } from '../../support/docker-engine.ts';
 import { NetworkNamespace } from '../../support/network-namespace.ts';
 import { benchmarkFlags, printBenchmarks } from './benchmark.ts';
 
@@ -29,11 +31,12 @@ const impossible = [
 const critest = process.env['CRITEST'];
 if (!critest) throw new Error('CRITEST is not set: see tools/critest.sh, which starts this');
 const runtimeName = process.env['CRITEST_RUNTIME'] || 'deckhand';
-if (!['deckhand', 'containerd'].includes(runtimeName)) {
-  console.error(`CRITEST_RUNTIME is ${runtimeName}: it is deckhand (the default) or containerd, the control`);
+if (!['deckhand', 'containerd', 'docker'].includes(runtimeName)) {
+  console.error(
+    `CRITEST_RUNTIME is ${runtimeName}: it is deckhand (the default), docker (cri-docker) or containerd, the control`,
+  );
   process.exit(2);
 }
-const control = runtimeName === 'containerd';
 process.exitCode = await main(critest, process.argv.slice(2));
 
 async function main(program: string, given: readonly string[]): Promise<number> {
@@ -45,7 +48,9 @@ async function main(program: string, given: readonly string[]): Promise<number> 
   const namespace = stack.use(await NetworkNamespace.create('critest'));
   console.log('building images');
   const registry = stack.use(await CriRegistry.start(namespace));
-  const runtime = stack.use(await startRuntime(namespace, registry));
+  const runtime = stack.use(
+    await (runtimeName === 'docker' ? startDocker(namespace, registry, stack) : startRuntime(namespace, registry)),
+  );
   const benchmark = given.some((flag) => /^--?benchmark(=true)?$/.test(flag));
   const flags = [
     `--runtime-endpoint=${runtime.endpoint}`,
@@ -65,7 +70,7 @@ async function main(program: string, given: readonly string[]): Promise<number> 
  * CRITEST_RUNTIME_CONFIG names; or the control, Debian's containerd.
  */
 async function startRuntime(namespace: NetworkNamespace, registry: CriRegistry): Promise<CriRuntime | Containerd> {
-  if (control) {
+  if (runtimeName === 'containerd') {
     const mirrors = Object.fromEntries(registry.mirrors().map((rule) => [rule.registry, rule.mirrors![0]!]));
     return Containerd.start(namespace, { podCidr: '10.98.0.0/24', pauseImage: criImageNames.pause, mirrors });
   }
@@ -78,6 +83,17 @@ async function startRuntime(namespace: NetworkNamespace, registry: CriRegistry):
     configuration,
     ...(file ? { onLog: (line: string) => void file.write(`${line}\n`) } : {}),
   });
+}
+
+/** Our adapter over Debian's Docker Engine. */
+async function startDocker(
+  namespace: NetworkNamespace,
+  registry: CriRegistry,
+  stack: AsyncDisposableStack,
+): Promise<CriDocker> {
+  const insecure = [...criRegistries, registry.host];
+  const engine = stack.use(await DockerEngine.start(namespace, { proxy: `http://${registry.host}`, insecure }));
+  return CriDocker.start(namespace, engine, '10.98.0.0/24');
 }
 
 async function runCritest(argv: readonly string[], directory: string, signal: AbortSignal): Promise<number> {
