@@ -26,9 +26,7 @@ export class FrameReader {
       size = this.#nextSize()
     ) {
       const all = this.#join();
-      const stream = streams[all[0]!];
-      if (!stream) throw new Error(`the engine sent a frame of an unknown stream ${all[0]}`);
-      frames.push({ stream, data: all.subarray(headerBytes, headerBytes + size) });
+      frames.push({ stream: streams[all[0]!]!, data: all.subarray(headerBytes, headerBytes + size) });
       const rest = all.subarray(headerBytes + size);
       this.#parts = rest.length > 0 ? [rest] : [];
       this.#length = rest.length;
@@ -39,7 +37,9 @@ export class FrameReader {
   #nextSize(): number | undefined {
     if (this.#length < headerBytes) return undefined;
     if (this.#parts[0]!.length < headerBytes) this.#join();
-    return this.#parts[0]!.readUInt32BE(4);
+    const [head] = this.#parts;
+    if (!streams[head![0]!]) throw new Error(`the engine sent a frame of an unknown stream ${head![0]}`);
+    return head!.readUInt32BE(4);
   }
 
   #join(): Buffer {
