@@ -4,6 +4,7 @@ import { featureGateTable } from './feature-gate-table.ts';
 /** Gates that a configuration may set either way, because this kubelet then does what they say. */
 export const switchableGates: ReadonlySet<string> = new Set([
   'AllowDNSOnlyNodeCSR',
+  'CPUManagerPolicyAlphaOptions',
   'GracefulNodeShutdown',
   'GracefulNodeShutdownBasedOnPodPriority',
   'KubeletCrashLoopBackOffMax',

@@ -3,6 +3,7 @@ import type { Taint } from '../../api/index.ts';
 import { ConfigurationError } from '../errors.ts';
 import type { VerificationPolicy } from '../images/verification-policy.ts';
 import { checkImageFields } from './check-images.ts';
+import { checkManagerFields } from './check-managers.ts';
 import { checkResourceFields } from './check-resources.ts';
 import { checkConfiguration } from './configuration-checks.ts';
 import { type ConfigurationField, configurationFields } from './configuration-fields.ts';
@@ -228,6 +229,7 @@ function checkRelations(configuration: KubeletConfiguration): void {
   checkConfiguration(configuration);
   const { imageGCLowThresholdPercent: low, imageGCHighThresholdPercent: high } = configuration;
   checkImageFields(configuration, fail);
+  checkManagerFields(configuration as never, fail);
   const url = configuration.staticPodURL;
   if (url && !/^https?:\/\//.test(url)) fail('staticPodURL', `${url} is no http or https URL`);
   if (configuration.staticPodURLHeader && !url) fail('staticPodURLHeader', 'is for staticPodURL, which is not set');

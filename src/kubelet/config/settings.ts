@@ -1,4 +1,5 @@
 import type { ApiClient } from '../../client/index.ts';
+import { parseCpuSet } from '../managers/cpu-set.ts';
 import { durationMs } from './duration.ts';
 import { completeConfiguration, type KubeletConfiguration } from './kubelet-configuration.ts';
 
@@ -57,9 +58,19 @@ export interface KubeletSettings {
   configuration: KubeletConfiguration;
 }
 
+/** Processors that are reserved by name are what is reserved, whatever the other fields say of processors. */
+function reserveNamedCpus(configuration: KubeletConfiguration): void {
+  const cpus = parseCpuSet(String(configuration.reservedSystemCPUs)).size;
+  if (cpus === 0) return;
+  const { cpu: _, ...kubeReserved } = configuration.kubeReserved ?? {};
+  configuration.kubeReserved = kubeReserved;
+  configuration.systemReserved = { ...configuration.systemReserved, cpu: String(cpus) };
+}
+
 /** Checks a kubelet's configuration and fills in what it leaves out. @throws ConfigurationError naming the field */
 export function resolveSettings(config: KubeletConfig): KubeletSettings {
   const configuration = completeConfiguration(config.configuration ?? {});
+  reserveNamedCpus(configuration);
   const podLogsDirectory = configuration.podLogsDir;
   const rootDirectory = config.rootDirectory ?? '/var/lib/kubelet';
   return {

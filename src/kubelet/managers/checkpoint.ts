@@ -1,5 +1,6 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { SerialRunner } from '../../async/index.ts';
 
 /**
  * A value as upstream's checksums see it: typed, in the notation of Go's dumps. Tables of it stand beside the files
@@ -56,9 +57,15 @@ export async function readCheckpoint<T>(file: string): Promise<T | undefined> {
   }
 }
 
-/** Writes a checkpoint: to a temporary file, renamed. */
-export async function writeCheckpoint(file: string, value: object): Promise<void> {
-  await mkdir(dirname(file), { recursive: true, mode: 0o750 });
-  await writeFile(`${file}.tmp`, JSON.stringify(value), { mode: 0o600 });
-  await rename(`${file}.tmp`, file);
+/** One write of a file at a time, in the order of the calls. */
+const writes = new SerialRunner();
+
+/** Writes a checkpoint, as the value is now: to a temporary file, renamed. */
+export function writeCheckpoint(file: string, value: object): Promise<void> {
+  const content = JSON.stringify(value);
+  return writes.run(file, async () => {
+    await mkdir(dirname(file), { recursive: true, mode: 0o750 });
+    await writeFile(`${file}.tmp`, content, { mode: 0o600 });
+    await rename(`${file}.tmp`, file);
+  });
 }

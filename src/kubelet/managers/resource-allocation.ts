@@ -1,4 +1,5 @@
 import type { Container, Pod } from '../../api/index.ts';
+import type { Logger } from '../../log/index.ts';
 import type { AdmitHandler } from '../admission/admission.ts';
 import { describeError } from '../errors.ts';
 import type { PodFailure } from '../pods/pod-record.ts';
@@ -14,6 +15,9 @@ export interface ResourceAllocationOptions {
   scope: 'container' | 'pod';
   nodes: readonly NumaNode[];
   preferClosest: boolean;
+  log: Logger;
+  /** Told when something was handed out or came back. */
+  onChange?(): void;
 }
 
 /** The reason of a refusal for want of a place where all resources are together. */
@@ -41,6 +45,7 @@ export class ResourceAllocation implements AdmitHandler {
       const failure = await this.#allocate(pod, container, affinity);
       if (failure) return failure;
     }
+    this.#options.onChange?.();
     return undefined;
   }
 
@@ -48,7 +53,15 @@ export class ResourceAllocation implements AdmitHandler {
   adopt(): void {}
 
   async release(podUid: string): Promise<void> {
-    for (const provider of this.#options.providers) await provider.release(podUid);
+    for (const provider of this.#options.providers) {
+      try {
+        await provider.release(podUid);
+      } catch (error) {
+        // It is free all the same; the file is written anew with the next change.
+        this.#options.log.warn('cannot write down what a pod gave back', { podUid, resource: provider.name, error });
+      }
+    }
+    this.#options.onChange?.();
   }
 
   async #allocate(pod: Pod, container: Container, affinity: Affinity | undefined): Promise<PodFailure | undefined> {
