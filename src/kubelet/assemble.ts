@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Backoff } from '../async/index.ts';
 import { createEventRecorder, type EventRecorder } from '../client/index.ts';
+import { makeAllocation } from './assemble-allocation.ts';
 import { makeResources } from './assemble-resources.ts';
 import { durationMs } from './config/duration.ts';
 import type { Companion, Ground } from './ground.ts';
@@ -12,7 +13,7 @@ import { type PluginHandler, PluginWatcher } from './plugins/index.ts';
 import { KubeletPodDirectory } from './pods/pod-directory.ts';
 import { PodEvents } from './pods/pod-events.ts';
 import { PodManager, type PodManagerOptions } from './pods/pod-manager.ts';
-import type { NodeReporter } from './pods/ports.ts';
+import type { NodeInputs, NodeReporter } from './pods/ports.ts';
 import { RuntimeCache } from './pods/runtime-cache.ts';
 import { RuntimeWatch } from './pods/runtime-watch.ts';
 import { ProbeManager } from './probes/probe-manager.ts';
@@ -42,8 +43,8 @@ export function assemble(ground: Ground) {
   const events = new PodEvents(recorder, log);
   const capacity = readMachineCapacity(settings.rootDirectory);
   const cache: RuntimeCache = new RuntimeCache(client, clock, (uid, one) => manager.runtimeChanged(uid, one));
-  const inUse = () => volumes.inUse();
-  const node: NodeReporter = makeNode(ground, capacity, cache, recorder, inUse);
+  const inputs = { volumesInUse: () => volumes.inUse(), devices: () => devices.counts() };
+  const node: NodeReporter = makeNode(ground, capacity, cache, recorder, inputs);
   const { volumes, csi } = makeVolumes(ground, node, events);
   const objects = createObjectReader(api, { clock, log, signal });
   const probes: ProbeManager = new ProbeManager({
@@ -54,20 +55,24 @@ export function assemble(ground: Ground) {
   const { timelines } = measures;
   const status = new StatusWriter({ client: api, clock, log, onWritten: (...told) => measures.written(...told) });
   const later = { manager: () => manager, sources: () => sources };
-  const resources = makeResources(ground, { capacity, recorder, node, ...later });
+  const allocation = makeAllocation(ground, { cache, node, ...later });
+  const { grants, devices } = allocation;
+  const handlers = { allocation: [allocation.admission] };
+  const resources = makeResources(ground, { capacity, recorder, node, ...handlers, ...later });
   const { cgroups, admission, memory } = resources;
   const imageParts = makeImages(ground, { events, recorder, cache, objects, node, ...later });
   const images = imageParts.puller;
   const options: PodManagerOptions = {
     kit: {
       ...{ settings, client, cache, volumes, cgroups, node, images, objects, probes, events, timelines, metrics },
-      ...{ memory, log, clock },
+      ...{ memory, grants, log, clock },
       containerStarted: (id, sandboxId) => watch.started(id, sandboxId),
       retryBackoff: new Backoff({ initialMs: 500, maximumMs: 15_000 }, clock),
     },
     client: api,
     status,
     admission,
+    withHealth: allocation.withHealth,
     runtimeName: () => runtime.name,
     onContainer: (uid, one) => [directory.changed(uid), measures.container(uid, one)],
     onUnknown: () => leftovers.soon(),
@@ -83,8 +88,8 @@ export function assemble(ground: Ground) {
   const leftovers = new Housekeeping({ settings, ...later, cache, volumes, cgroups, clock, log });
   const housekeeping = () => leftovers.run();
   const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, metrics, onRelist: housekeeping });
-  const plugins = makePlugins(ground, { CSIPlugin: csi.registration });
-  const companions: Companion[] = [...resources.companions, imageParts];
+  const plugins = makePlugins(ground, { CSIPlugin: csi.registration, DevicePlugin: devices.plugins });
+  const companions: Companion[] = [...allocation.companions, ...resources.companions, imageParts];
   const parts = { plugins, watch, sources, node, manager, probes, status, volumes, directory, cache, housekeeping };
   return { ...parts, statistics, companions };
 }
@@ -103,7 +108,7 @@ function makeNode(
   capacity: MachineCapacity,
   cache: RuntimeCache,
   events: EventRecorder | undefined,
-  volumesInUse: () => string[] | undefined,
+  inputs: Pick<NodeInputs, 'volumesInUse' | 'devices'>,
 ): NodeReporter {
   const podLifecycleProblem = (): string | undefined => {
     if (cache.ageMs <= staleViewMs) return undefined;
@@ -115,7 +120,7 @@ function makeNode(
     client: heartbeat,
     runtime: client,
     capacity,
-    inputs: { podLifecycleProblem, volumesInUse, pressures: () => new Set() },
+    inputs: { podLifecycleProblem, ...inputs, pressures: () => new Set() },
     events,
     kubeletVersion,
     log,

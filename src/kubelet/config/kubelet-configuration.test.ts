@@ -36,7 +36,7 @@ describe('KubeletConfiguration', () => {
       ['authentication: {x509: {file: a}}', /^authentication\.x509\.file: unknown field/],
       ['maxPods: many', /^maxPods: must be an integer, not "many"/],
       ['syncFrequency: 5', /^syncFrequency: must be a duration/],
-      ['cpuManagerPolicy: static', /^cpuManagerPolicy: "static": not implemented yet/],
+      ['enableContentionProfiling: true', /^enableContentionProfiling: true: there are no locks to profile/],
       ['port: 1\nport: 2', /unique/],
       ['imageGCLowThresholdPercent: 90', /^imageGCLowThresholdPercent: 90 must be less/],
       ['crashLoopBackOff: {maxContainerRestartPeriod: 10m}', /^crashLoopBackOff\.maxContainerRestartPeriod: /],
@@ -45,7 +45,7 @@ describe('KubeletConfiguration', () => {
     for (const [text, message] of cases)
       assert.throws(() => parseKubeletConfiguration(`${head}${text}\n`), { message }, text);
     assert.throws(() => parseKubeletConfiguration('kind: Other\n'), /^ConfigurationError|kind: must be/);
-    assert.doesNotThrow(() => parseKubeletConfiguration(`${head}cpuManagerPolicy: none\nshutdownGracePeriod: 0s\n`));
+    assert.doesNotThrow(() => parseKubeletConfiguration(`${head}enableContentionProfiling: false\nshutdownGracePeriod: 0s\n`));
   });
 
   it('resolves durations and neighbours', () => {

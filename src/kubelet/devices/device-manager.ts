@@ -42,6 +42,7 @@ export class DeviceManager implements ResourceProvider {
   /** Devices that init containers of the pod that is being let in leave to those after them, by resource. */
   #reusable: { podUid: string; devices: Map<string, string[]> } = { podUid: '', devices: new Map() };
   #server: GrpcServer | undefined;
+  #writing: Promise<void> = Promise.resolve();
 
   constructor(options: DeviceManagerOptions) {
     this.#options = options;
@@ -82,6 +83,7 @@ export class DeviceManager implements ResourceProvider {
   async stop(): Promise<void> {
     await this.#server?.close();
     this.#registry.close();
+    await this.#writing;
   }
 
   /** Takes device plugins that register by a socket in plugins_registry. */
@@ -191,7 +193,9 @@ export class DeviceManager implements ResourceProvider {
 
   #changed(resource: string, changed: readonly string[]): void {
     const { log, onNodeChange, onHealth } = this.#options;
-    void this.#write().catch((error: unknown) => log.warn('cannot write which devices there are', { resource, error }));
+    this.#writing = this.#write().catch((error: unknown) =>
+      log.warn('cannot write which devices there are', { resource, error }),
+    );
     onNodeChange();
     const ill = this.#entries.filter(
       (entry) => entry.resource === resource && idsOf([entry]).some((id) => changed.includes(id)),

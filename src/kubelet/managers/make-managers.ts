@@ -16,7 +16,7 @@ import { parseCpuOptions } from './cpu-options.ts';
 import { formatCpuSet, parseCpuSet } from './cpu-set.ts';
 import { readCpuState, writeCpuState } from './cpu-state.ts';
 import { CpusetReconciler } from './cpuset-reconciler.ts';
-import { type MachineTopology, readMachineTopology } from './machine-topology.ts';
+import type { MachineTopology } from './machine-topology.ts';
 import { MemoryManager } from './memory-manager.ts';
 import { readMemoryState, writeMemoryState } from './memory-state.ts';
 import { ResourceAllocation } from './resource-allocation.ts';
@@ -37,8 +37,9 @@ export interface ManagerLinks {
   cache: RuntimeCache;
   manager(): { records(): readonly PodRecord[]; record(podUid: string): PodRecord | undefined };
   sources(): { isReady: boolean };
+  topology: MachineTopology;
   /** What else hands out resources: devices. */
-  devices: ResourceProvider & { grant(pod: Pod, container: Container): Promise<DeviceGrant> };
+  devices: ResourceProvider & { podUids(): string[]; grant(pod: Pod, container: Container): Promise<DeviceGrant> };
 }
 
 /** What comes with the devices of a container. */
@@ -49,7 +50,6 @@ export interface Managers {
   /** Sets resources aside when a pod is let in. */
   admission: AdmitHandler;
   grants: ContainerGrants;
-  topology: MachineTopology;
   /** Undefined with the policy none. */
   cpus: CpuManager | undefined;
   memory: MemoryManager | undefined;
@@ -62,7 +62,7 @@ export interface Managers {
 export function makeManagers(ground: ManagerGround, links: ManagerLinks): Managers {
   const { settings, clock, log } = ground;
   const { configuration } = settings;
-  const topology = readMachineTopology();
+  const { topology, devices } = links;
   const policy = configuration.topologyManagerPolicy as TopologyPolicy;
   const options = parseTopologyOptions((configuration.topologyManagerPolicyOptions ?? {}) as Record<string, string>);
   if (policy !== 'none' && topology.nodes.length > options.maximumNodes)
@@ -73,7 +73,7 @@ export function makeManagers(ground: ManagerGround, links: ManagerLinks): Manage
   const cpus = makeCpuManager(ground, topology);
   const memory = makeMemoryManager(ground, topology);
   const reconciler = cpus && makeReconciler(ground, links, cpus);
-  const providers: ResourceProvider[] = [...(cpus ? [cpus] : []), ...(memory ? [memory] : []), links.devices];
+  const providers: ResourceProvider[] = [...(cpus ? [cpus] : []), ...(memory ? [memory] : []), devices];
   const allocation = new ResourceAllocation({
     ...{ providers, policy, nodes: topology.nodes, preferClosest: options.preferClosest, log },
     scope: configuration.topologyManagerScope as 'container' | 'pod',
@@ -84,11 +84,11 @@ export function makeManagers(ground: ManagerGround, links: ManagerLinks): Manage
   const forgetGone = (): void => {
     timer.cancel = clock.after(30_000, forgetGone).cancel;
     if (!links.sources().isReady) return;
-    const known = new Set([...(cpus?.podUids() ?? []), ...(memory?.podUids() ?? [])]);
+    const known = new Set([...(cpus?.podUids() ?? []), ...(memory?.podUids() ?? []), ...devices.podUids()]);
     for (const uid of known) if (!links.manager().record(uid)) void allocation.release(uid);
   };
   return {
-    ...{ admission: allocation, topology, cpus, memory },
+    ...{ admission: allocation, cpus, memory },
     grants: makeGrants(links, { cpus, memory, reconciler, log }),
     start: async () => {
       await startStates(settings, cpus, memory);

@@ -186,6 +186,7 @@ class ApiNodeReporter implements NodeReporter {
         supplementalGroupsPolicy: false,
       },
       images: this.#images,
+      devices: inputs.devices(),
       volumesInUse: inputs.volumesInUse() ?? this.#seen?.status?.volumesInUse ?? [],
       problem: inputs.podLifecycleProblem(),
     };

@@ -21,6 +21,8 @@ export interface NodeFacts {
   runtime: RuntimeFacts;
   images: ContainerImage[];
   volumesInUse: string[];
+  /** Devices of plugins, by resource. */
+  devices: ReadonlyMap<string, { capacity: number; allocatable: number }>;
   /** Why the kubelet cannot work on pods, or undefined. */
   problem: string | undefined;
 }
@@ -55,13 +57,15 @@ export function wellKnownLabels(nodeName: string): Record<string, string> {
 /** The status of a node; conditions keep the times of `before` where nothing changed. `now` is an API time. */
 export function makeNodeStatus(facts: NodeFacts, before: Node | undefined, now: string): NodeStatus {
   const capacity = makeCapacity(facts);
+  const devices = (of: 'capacity' | 'allocatable') =>
+    Object.fromEntries([...facts.devices].map(([name, counts]) => [name, String(counts[of])]));
   return {
     addresses: [
       ...facts.addresses.map((address) => ({ type: 'InternalIP', address })),
       { type: 'Hostname', address: facts.nodeName },
     ],
-    capacity,
-    allocatable: makeAllocatable(capacity, facts),
+    capacity: { ...capacity, ...devices('capacity') },
+    allocatable: { ...makeAllocatable(capacity, facts), ...devices('allocatable') },
     conditions: makeConditions(facts, before?.status?.conditions ?? [], now),
     daemonEndpoints: { kubeletEndpoint: { Port: facts.kubeletPort } },
     declaredFeatures: ['ExtendWebSocketsToKubelet', 'RestartAllContainersOnContainerExits'],

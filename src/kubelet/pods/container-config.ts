@@ -10,8 +10,9 @@ import {
   Signal,
 } from '../../api/cri/index.ts';
 import type { Container, EphemeralContainer, Pod, VolumeMount } from '../../api/index.ts';
-import { PodError } from '../errors.ts';
+import { describeError, PodError } from '../errors.ts';
 import type { PresentImage } from '../images/image-puller.ts';
+import { withGrant } from './container-grant.ts';
 import { containerResources } from './container-resources.ts';
 import { type EnvironmentSources, makeEnvironment } from './environment.ts';
 import { expandVariables } from './expand.ts';
@@ -58,7 +59,10 @@ export async function makeContainerConfig(kit: PodKit, parts: ContainerParts): P
     if (!id) throw configError(`unable to find target container ${target}`);
     securityContext.namespaceOptions = { ...securityContext.namespaceOptions, pid: NamespaceMode.TARGET, targetId: id };
   }
-  return {
+  const grant = await kit.grants.of(pod, container).catch((error: unknown) => {
+    throw configError(describeError(error), error);
+  });
+  const config: ContainerConfig = {
     metadata: { name: container.name, attempt: restartCount },
     image: { image: image.ref, userSpecifiedImage: container.image! },
     command: (container.command ?? []).map(expand),
@@ -85,6 +89,7 @@ export async function makeContainerConfig(kit: PodKit, parts: ContainerParts): P
         }
       : {}),
   };
+  return withGrant(config, grant);
 }
 
 function environmentSources(kit: PodKit, pod: Pod, sandbox: RuntimeSandbox, prepared: PreparedPod): EnvironmentSources {

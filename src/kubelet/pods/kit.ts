@@ -5,6 +5,7 @@ import type { KubeletSettings } from '../config/settings.ts';
 import type { ImagePuller } from '../images/image-puller.ts';
 import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { MemoryFacts } from '../resources/machine.ts';
+import type { ContainerGrants } from './container-grant.ts';
 import type { PodEvents } from './pod-events.ts';
 import type { PodRecord } from './pod-record.ts';
 import type { NodeReporter, PodCgroups, PodVolumes } from './ports.ts';
@@ -42,6 +43,8 @@ export interface PodKit {
   cgroups: PodCgroups;
   node: NodeReporter;
   images: ImagePuller;
+  /** Processors, memory nodes and devices that containers were given. */
+  grants: ContainerGrants;
   objects: ObjectReader;
   probes: ProbeResults;
   events: PodEvents;

@@ -1,4 +1,4 @@
-import type { Pod } from '../../api/index.ts';
+import type { Pod, PodStatus } from '../../api/index.ts';
 import { KeyedQueue, unlessAborted } from '../../async/index.ts';
 import type { ApiClient } from '../../client/index.ts';
 import type { Admission } from '../admission/admission.ts';
@@ -21,6 +21,8 @@ export interface PodManagerOptions {
   client: ApiClient | undefined;
   status: StatusWriter;
   admission: Admission;
+  /** Adds to a pod's status how its devices are. */
+  withHealth?: (podUid: string, status: PodStatus) => PodStatus;
   /** As in container ids: `containerd`. */
   runtimeName(): string;
   /** Told when a container has changed: ends log followers, wakes probes. */
@@ -137,6 +139,12 @@ export class PodManager {
     });
     const record = this.#records.get(pod.metadata.uid);
     if (record) record.waitsFor = Promise.all(ends);
+  }
+
+  /** Something that only its status shows has changed. */
+  republish(uid: string): void {
+    const record = this.#records.get(uid);
+    if (record) this.#publish(record);
   }
 
   /** Something about the pod may ask for a plan: the runtime, a probe, time. */
@@ -348,7 +356,7 @@ export class PodManager {
     if (!pod.spec?.containers.length) return;
     // First: a container that is probed is not ready only because its probes have not begun.
     this.#kit.probes.follow(record);
-    const status = podStatus({
+    const computed = podStatus({
       pod,
       runtime: this.#kit.cache.pod(pod.metadata.uid!),
       ...(record.status ? { previous: record.status } : {}),
@@ -362,6 +370,7 @@ export class PodManager {
       startedAt: record.startedAt,
       now: this.#kit.clock.now(),
     });
+    const status = this.#options.withHealth?.(pod.metadata.uid, computed) ?? computed;
     record.status = status;
     if (!record.toldReady && status.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True')) {
       record.toldReady = true;

@@ -127,6 +127,8 @@ export interface NodeInputs {
   podLifecycleProblem(): string | undefined;
   /** Names of volumes in use, for status.volumesInUse; undefined when not known yet: what the Node says stays. */
   volumesInUse(): string[] | undefined;
+  /** Devices of plugins, by resource: how many there are, and how many can be given. */
+  devices(): ReadonlyMap<string, { capacity: number; allocatable: number }>;
 }
 
 /** One container as the server's handlers find it. */

@@ -1,0 +1,142 @@
+/** CPU, memory and topology managers on a whole node: what is set aside for containers, and what outlives a kill. */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import type { Pod } from '../../../src/api/index.ts';
+import { podResources } from '../../../src/api/plugins/index.ts';
+import { pollUntil } from '../../../src/async/index.ts';
+import { createGrpcClient } from '../../../src/wire/grpc/index.ts';
+import { Cluster } from '../../support/cluster.ts';
+import { DemoRegistry } from '../../support/demo-registry.ts';
+
+const waits = ['sh', '-c', 'trap "exit 0" TERM; sleep 3600 & wait'];
+const few = availableParallelism() < 2 ? 'a machine with one processor has none to give away' : false;
+
+describe('a node with static CPU and memory managers', { skip: few }, () => {
+  let cluster: Cluster;
+  let registry: DemoRegistry;
+  let image: string;
+  const root = () => join(cluster.dataDirectory, 'kubelet');
+
+  before(async () => {
+    cluster = await Cluster.withKubelet('kcpus', {
+      cpuManagerPolicy: 'static',
+      memoryManagerPolicy: 'Static',
+      topologyManagerPolicy: 'single-numa-node',
+      reservedSystemCPUs: '0',
+      systemReserved: { memory: '100Mi' },
+      evictionHard: { 'memory.available': '100Mi' },
+      reservedMemory: [{ numaNode: 0, limits: { memory: '200Mi' } }],
+    });
+    registry = await DemoRegistry.start(cluster.namespace);
+    image = registry.image('v1');
+  });
+  after(async () => {
+    await registry?.[Symbol.asyncDispose]();
+    await cluster?.[Symbol.asyncDispose]();
+  });
+
+  const apply = (name: string, resources: object, spec: object = {}) =>
+    cluster.kubectl(['apply', '-f', '-'], {
+      input: JSON.stringify({
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: { name },
+        spec: {
+          terminationGracePeriodSeconds: 1,
+          containers: [{ name: 'main', image, command: waits, resources }],
+          ...spec,
+        },
+      }),
+    });
+  const whole = { limits: { cpu: '1', memory: '64Mi' } };
+  const until = (what: string, name: string, holds: (pod: Pod) => boolean): Promise<Pod> =>
+    pollUntil(
+      `${name}: ${what}`,
+      async () => {
+        const pod = (await cluster.get('pod', name).catch(() => undefined)) as Pod | undefined;
+        return pod && holds(pod) ? pod : undefined;
+      },
+      { timeoutMs: 30_000, intervalMs: 100 },
+    );
+  const isReady = (pod: Pod) =>
+    pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
+  const allowed = async (name: string, field = 'Cpus_allowed_list') =>
+    new RegExp(`${field}:\\s+(\\S+)`).exec(
+      await cluster.kubectl(['exec', name, '--', 'cat', '/proc/self/status']),
+    )?.[1];
+  const becomes = (name: string, cpus: string) =>
+    pollUntil(`${name} on ${cpus}`, async () => (await allowed(name)) === cpus, { timeoutMs: 20_000, intervalMs: 100 });
+  const remove = (...names: string[]) => cluster.kubectl(['delete', 'pod', '--wait=true', ...names]);
+  const last = availableParallelism() - 1;
+  const all = `0-${last}`;
+
+  test('a Guaranteed pod has a processor for itself, which all others leave at once and get back when it goes', async () => {
+    await apply('sharer', { requests: { cpu: '50m' } });
+    await until('ready', 'sharer', isReady);
+    await becomes('sharer', all);
+    await apply('owner', whole);
+    await until('ready', 'owner', isReady);
+    assert.equal(await allowed('owner'), '1');
+    const rest = last === 1 ? '0' : last === 2 ? '0,2' : `0,2-${last}`;
+    await becomes('sharer', rest);
+    const quota = await cluster
+      .kubectl([
+        'exec',
+        'owner',
+        '--',
+        'sh',
+        '-c',
+        'cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d" " -f1 /sys/fs/cgroup/cpu.max',
+      ])
+      .catch(() => '-1');
+    assert.match(quota.trim(), /^(-1|max)$/, 'no quota on processors of its own');
+
+    const state = JSON.parse(await readFile(join(root(), 'cpu_manager_state'), 'utf8'));
+    assert.equal(state.policyName, 'static');
+    assert.equal(state.defaultCpuSet, rest);
+
+    const before = (await cluster.get('pod', 'owner')) as Pod;
+    process.kill(await cluster.pidOf('kubelet'), 'SIGKILL');
+    await apply('second', whole);
+    if (last === 1) {
+      const refused = await until('refused', 'second', ({ status }) => status?.phase === 'Failed');
+      assert.equal(refused.status?.reason, 'OutOfcpu');
+    }
+    assert.equal(await allowed('owner'), '1');
+    const after = (await cluster.get('pod', 'owner')) as Pod;
+    assert.equal(after.status!.containerStatuses![0]!.containerID, before.status!.containerStatuses![0]!.containerID);
+
+    await remove('owner');
+    await becomes('sharer', all);
+    await remove('sharer', 'second');
+  });
+
+  test('memory of a Guaranteed pod comes from a NUMA node, and podresources tells of both', async () => {
+    await apply('memory', { limits: { cpu: '500m', memory: '64Mi' } });
+    await until('ready', 'memory', isReady);
+    assert.equal(await allowed('memory', 'Mems_allowed_list'), '0');
+    const client = createGrpcClient(podResources.PodResourcesLister, join(root(), 'pod-resources/kubelet.sock'));
+    try {
+      const { podResources: one } = await client.get({ podName: 'memory', podNamespace: 'default' });
+      const [memory] = one!.containers[0]!.memory;
+      assert.deepEqual([memory!.memoryType, memory!.size], ['memory', BigInt(64 * 2 ** 20)]);
+      const { cpuIds, memory: all } = await client.getAllocatableResources({});
+      assert.deepEqual(
+        cpuIds.map(Number),
+        Array.from({ length: last }, (_, at) => at + 1),
+      );
+      assert.ok(all.some(({ memoryType }) => memoryType === 'memory'));
+    } finally {
+      client.close();
+    }
+    await remove('memory');
+  });
+
+  test('a policy that differs from the state file is refused by name', async () => {
+    const options = await cluster.kubeletConfig({ cpuManagerPolicy: 'none' });
+    assert.equal(options.length, 2);
+  });
+});
