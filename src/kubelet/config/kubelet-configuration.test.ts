@@ -45,7 +45,9 @@ describe('KubeletConfiguration', () => {
     for (const [text, message] of cases)
       assert.throws(() => parseKubeletConfiguration(`${head}${text}\n`), { message }, text);
     assert.throws(() => parseKubeletConfiguration('kind: Other\n'), /^ConfigurationError|kind: must be/);
-    assert.doesNotThrow(() => parseKubeletConfiguration(`${head}enableContentionProfiling: false\nshutdownGracePeriod: 0s\n`));
+    assert.doesNotThrow(() =>
+      parseKubeletConfiguration(`${head}enableContentionProfiling: false\nshutdownGracePeriod: 0s\n`),
+    );
   });
 
   it('resolves durations and neighbours', () => {
