@@ -3,17 +3,23 @@ import type { AdmitHandler } from './admission/admission.ts';
 import { makeAdmission } from './admission/make-admission.ts';
 import type { Companion, Ground } from './ground.ts';
 import { measureCgroups } from './metrics/measure-calls.ts';
+import type { ContainerGrants } from './pods/container-grant.ts';
+import type { PodEvents } from './pods/pod-events.ts';
 import type { PodManager } from './pods/pod-manager.ts';
 import type { NodeReporter } from './pods/ports.ts';
 import { type MachineCapacity, makeCgroups, readMemoryFacts, startEnforcement } from './resources/index.ts';
+import { Resizes } from './resources/resizes.ts';
 
 /** What else the parts about resources need. */
 export interface ResourceGround {
   capacity: MachineCapacity;
   recorder: EventRecorder | undefined;
   node: NodeReporter;
+  events: PodEvents;
+  grants: ContainerGrants;
   /** The heart, which is made from these parts. */
   manager(): PodManager;
+  sources(): { readonly isReady: boolean };
   /** Those that set processors, memory and devices aside for pods. */
   allocation?: readonly AdmitHandler[];
   /** Those that are asked last about a pod: a node that is being shut down. */
@@ -21,9 +27,14 @@ export interface ResourceGround {
 }
 
 /** Puts the parts together that decide what pods may use: admission, cgroups, what is kept from pods. */
-export function makeResources(ground: Ground, { capacity, recorder, node, manager, allocation, last }: ResourceGround) {
-  const { settings, metrics, signal, clock } = ground;
-  const cgroups = measureCgroups(makeCgroups(ground, capacity), metrics, clock);
+export function makeResources(ground: Ground, parts: ResourceGround) {
+  const { capacity, recorder, node, events, grants, manager, sources, allocation, last } = parts;
+  const { settings, metrics, signal, log, clock } = ground;
+  const cgroups = measureCgroups(
+    makeCgroups(ground, capacity, (uid) => grants.hasExclusiveCpus(uid)),
+    metrics,
+    clock,
+  );
   const nodeEvent = (type: 'Normal' | 'Warning', reason: string, message: string) =>
     recorder?.event({ kind: 'Node', name: settings.nodeName, uid: settings.nodeName }, type, reason, message);
   const enforcement: Companion = {
@@ -37,5 +48,20 @@ export function makeResources(ground: Ground, { capacity, recorder, node, manage
     ...(allocation ? { allocation } : {}),
     ...(last ? { last } : {}),
   });
-  return { cgroups, admission, memory: readMemoryFacts(settings.configuration), companions: [enforcement] };
+  const { configuration } = settings;
+  const memory = readMemoryFacts(configuration);
+  const resizes = new Resizes({
+    ...{ rootDirectory: settings.rootDirectory, node: () => node.node(), maxPods: configuration.maxPods },
+    policies: {
+      cpuManager: configuration.cpuManagerPolicy,
+      memoryManager: configuration.memoryManagerPolicy,
+      defaults: { ...memory, cpuQuota: configuration.cpuCFSQuota, cpuQuotaPeriodUs: settings.cpuQuotaPeriodUs },
+    },
+    records: () => manager().records(),
+    ready: () => sources().isReady,
+    changed: (uid) => manager().resized(uid),
+    ...{ events, metrics, log, clock },
+  });
+  const resizing: Companion = { start: () => {}, stop: () => resizes.stop() };
+  return { cgroups, admission, memory, resizes, companions: [enforcement, resizing] };
 }

@@ -58,14 +58,14 @@ export function assemble(ground: Ground) {
   const allocation = makeAllocation(ground, { cache, node, ...later });
   const { grants, devices } = allocation;
   const handlers = { allocation: [allocation.admission] };
-  const resources = makeResources(ground, { capacity, recorder, node, ...handlers, ...later });
-  const { cgroups, admission, memory } = resources;
+  const resources = makeResources(ground, { capacity, recorder, node, events, grants, ...handlers, ...later });
+  const { cgroups, admission, memory, resizes } = resources;
   const imageParts = makeImages(ground, { events, recorder, cache, objects, node, ...later });
   const images = imageParts.puller;
   const options: PodManagerOptions = {
     kit: {
       ...{ settings, client, cache, volumes, cgroups, node, images, objects, probes, events, timelines, metrics },
-      ...{ memory, grants, log, clock },
+      ...{ memory, grants, resizes, log, clock },
       containerStarted: (id, sandboxId) => watch.started(id, sandboxId),
       retryBackoff: new Backoff({ initialMs: 500, maximumMs: 15_000 }, clock),
     },
@@ -85,7 +85,7 @@ export function assemble(ground: Ground) {
   const statistics = new Statistics({ settings, client, cache, clock, log });
   const nodeUid = () => node.node()?.metadata.uid;
   const sources: PodSources = new PodSources({ settings, client: api, manager, status, nodeUid, clock, log });
-  const leftovers = new Housekeeping({ settings, ...later, cache, volumes, cgroups, clock, log });
+  const leftovers = new Housekeeping({ settings, ...later, cache, volumes, cgroups, resizes, clock, log });
   const housekeeping = () => leftovers.run();
   const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, metrics, onRelist: housekeeping });
   const plugins = makePlugins(ground, { CSIPlugin: csi.registration, DevicePlugin: devices.plugins });

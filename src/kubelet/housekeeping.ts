@@ -16,6 +16,7 @@ export interface HousekeepingOptions {
   cache: RuntimeCache;
   volumes: PodVolumes;
   cgroups: PodCgroups;
+  resizes: { collect(known: ReadonlySet<string>): void };
   clock: Clock;
   log: Logger;
 }
@@ -53,9 +54,10 @@ export class Housekeeping {
 
   /** Does it once; calls during a round are part of it. */
   run(): void {
-    const { sources, manager, volumes, cgroups, log } = this.#options;
+    const { sources, manager, volumes, cgroups, resizes, log } = this.#options;
     if (!sources().isReady) return;
     manager().removeOrphans();
+    resizes.collect(this.#known);
     this.#collecting ??= Promise.all([volumes.collect(this.#known), cgroups.collect(this.#known), this.#collectLogs()])
       .catch((error: unknown) => log.warn('cannot clean up after pods that have gone', { error }))
       .finally(() => {

@@ -58,6 +58,8 @@ export interface KubeletConfiguration {
   cgroupRoot: string;
   cgroupDriver: string;
   cgroupsPerQOS: boolean;
+  cpuManagerPolicy: string;
+  memoryManagerPolicy: string;
   enforceNodeAllocatable: string[];
   systemReservedCgroup: string;
   kubeReservedCgroup: string;

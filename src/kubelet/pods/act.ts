@@ -8,6 +8,7 @@ import { removeLogs } from './log-rotation.ts';
 import { containerHash } from './names.ts';
 import type { PodRecord } from './pod-record.ts';
 import { prepareBase, preparePod, volumesAreSafe } from './prepare.ts';
+import { resizePod } from './resize-pod.ts';
 import { isNotFound } from './runtime-client.ts';
 import { newestContainer, type RuntimeContainer } from './runtime-state.ts';
 import { makeSandboxConfig } from './sandbox-config.ts';
@@ -34,6 +35,7 @@ const executors = {
       signal: record.abort.signal,
     }),
   'restart-all': restartAll,
+  'resize-pod': resizePod,
   'remove-container': (kit, record, step) => removeContainer(kit, record, step.container),
   'start-container': startNoted,
 } satisfies { [K in Step['kind']]: Executor<K> };

@@ -5,6 +5,7 @@ import type { KubeletSettings } from '../config/settings.ts';
 import type { ImagePuller } from '../images/image-puller.ts';
 import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { MemoryFacts } from '../resources/machine.ts';
+import type { Resizes } from '../resources/resizes.ts';
 import type { ContainerGrants } from './container-grant.ts';
 import type { PodEvents } from './pod-events.ts';
 import type { PodRecord } from './pod-record.ts';
@@ -52,6 +53,8 @@ export interface PodKit {
   metrics: KubeletMetrics;
   /** Memory and swap of the machine, and what the kernel can limit of them. */
   memory: MemoryFacts;
+  /** What pods were granted and have. */
+  resizes: Resizes;
   /** Delays after failures of our own doing: sandbox, volumes, creation of containers. */
   retryBackoff: Backoff;
   /** A container has been started: whoever watches for its end should know. */

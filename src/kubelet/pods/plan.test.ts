@@ -38,6 +38,8 @@ function short({ steps }: Plan): string[] {
         return `start ${step.container.name}#${step.restartCount}`;
       case 'kill-container':
         return `kill ${step.container.name}`;
+      case 'resize-pod':
+        return 'resize';
       case 'restart-all':
         return `restart-all ${[...step.others, ...step.causes].map(({ name }) => name).join(' ')}`;
       default:
@@ -253,5 +255,25 @@ describe('ephemeral containers and history', () => {
       removableContainers(runtime).map((step) => step.kind === 'remove-container' && step.container.id),
       ['a-1'],
     );
+  });
+});
+
+describe('planPod with a resize', () => {
+  const pod = makePod({ containers: [makeContainer('a'), makeContainer('b'), makeContainer('c')] });
+  const running = makeRuntimePod(
+    [makeSandbox()],
+    ['a', 'b'].map((name) => makeRuntimeContainer(name)),
+  );
+
+  it('ends what is to be restarted, resizes, and starts afterwards', () => {
+    const resize: PlanInput['resize'] = ({ name }) => (name === 'b' ? 'restart' : 'update');
+    assert.deepEqual(short(plan(pod, running, { resize })), ['kill b', 'resize', 'start b#1', 'start c#0']);
+  });
+
+  it('waits after a failure, and lets the others go on', () => {
+    const changes = { podResize: true, retryInMs: (what: string) => (what === 'resize' ? 700 : 0) };
+    const result = plan(pod, running, changes);
+    assert.deepEqual(short(result), ['start c#0']);
+    assert.equal(result.againInMs, 700);
   });
 });

@@ -1,4 +1,5 @@
 import type { Container, Pod } from '../../api/index.ts';
+import { resizableContainers } from '../resources/pod-resources.ts';
 import { containerHash, isSidecar } from './names.ts';
 import { restartAllCauses, shouldRestart } from './restart-policy.ts';
 import {
@@ -24,6 +25,10 @@ export interface PlanInput {
   startupProbe(container: Container, runtime: RuntimeContainer): 'success' | 'failure' | 'pending';
   /** Whether the liveness probe has failed. */
   livenessFailed(runtime: RuntimeContainer): boolean;
+  /** What a running container needs to have the resources that it was granted. Default: nothing. */
+  resize?(container: Container, runtime: RuntimeContainer): 'none' | 'update' | 'restart';
+  /** Whether the pod as a whole does not have what it was granted. */
+  podResize?: boolean;
 }
 
 /**
@@ -33,6 +38,30 @@ export interface PlanInput {
  * started), then the app containers. Called again after its steps have been carried out and whenever something changed.
  */
 export function planPod(input: PlanInput): Plan {
+  const plan = planContainers(input);
+  return plan.finished ? plan : planResize(input, plan);
+}
+
+/**
+ * A resize comes after the end of those containers that it restarts, and before the start of any: they find the pod's
+ * cgroup as large as they need it.
+ */
+function planResize(input: PlanInput, plan: Plan): Plan {
+  const { pod, runtime } = input;
+  const sandbox = readySandbox(runtime);
+  const killed = plan.steps.filter((step) => step.kind === 'kill-container' && step.forResize);
+  const update = resizableContainers(pod).some((container) => {
+    const last = newestContainer(runtime, container.name);
+    return last?.state === 'running' && input.resize?.(container, last) === 'update';
+  });
+  if (!sandbox || (killed.length === 0 && !update && !input.podResize)) return plan;
+  const retryMs = input.retryInMs('resize');
+  if (retryMs > 0) return again(plan, retryMs);
+  const others = plan.steps.filter((step) => !killed.includes(step));
+  return { ...plan, steps: [...killed, { kind: 'resize-pod', sandboxId: sandbox.id }, ...others] };
+}
+
+function planContainers(input: PlanInput): Plan {
   const plan: Plan = { steps: [], crashLooping: new Map(), finished: false };
   if (planRestartOfAll(input, plan)) return plan;
   const sandbox = readySandbox(input.runtime);
@@ -242,6 +271,11 @@ function planRunning(
   const after = as === 'app' && isOwnPolicy !== 'Never' ? ', will be restarted' : '';
   if (last.hash && last.hash !== containerHash(container) && as !== 'init') {
     kill(`${title} ${container.name} definition changed${as === 'app' ? ', will be restarted' : ''}`);
+    return start(last);
+  }
+  if (input.resize?.(container, last) === 'restart') {
+    const event = `Container ${container.name} resize requires restart`;
+    plan.steps.push({ kind: 'kill-container', container: last, event, forResize: true });
     return start(last);
   }
   // A pod that is being deleted has one grace period for all.

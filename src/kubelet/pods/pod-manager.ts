@@ -11,6 +11,7 @@ import type { PodKit } from './kit.ts';
 import { formatPod, fullName, isStaticPod, parseTime } from './names.ts';
 import { isAlive, mustInterrupt, shouldEnd } from './pod-life.ts';
 import { createRecord, type PodFailure, type PodRecord } from './pod-record.ts';
+import { endInFavour } from './preempt.ts';
 import type { RuntimeContainer } from './runtime-state.ts';
 import { deadlineInMs, syncPod } from './sync-pod.ts';
 import { releasePod, removePod, terminatePod } from './terminate-pod.ts';
@@ -68,16 +69,21 @@ export class PodManager {
   }
 
   /** A pod has appeared, or has changed. */
-  upsert(pod: Pod, mirror?: Pod): void {
-    const uid = pod.metadata.uid!;
+  upsert(desired: Pod, mirror?: Pod): void {
+    const { resizes } = this.#kit;
+    const uid = desired.metadata.uid!;
+    const pod = resizes.allocated(desired);
     let record = this.#records.get(uid);
     if (!record) {
-      record = createRecord(pod, parseTime(pod.status?.startTime) ?? this.#kit.clock.now());
+      record = createRecord(pod, parseTime(pod.status?.startTime) ?? this.#kit.clock.now(), desired);
       this.#records.set(uid, record);
       this.#kit.timelines.note(pod, 'seen');
     } else {
       const before = record.pod;
       record.pod = pod;
+      const wanted = record.desired;
+      record.desired = desired;
+      if (record.admitted && record.phase === 'syncing') resizes.updated(record, wanted);
       if (mustInterrupt(before, pod)) this.#interrupt(record);
       if (before.spec.activeDeadlineSeconds !== pod.spec.activeDeadlineSeconds) this.#watchDeadline(record);
       if (record.prepared && before.metadata.resourceVersion !== pod.metadata.resourceVersion) {
@@ -128,17 +134,10 @@ export class PodManager {
 
   /** Ends pods so that a critical one has room, which then waits for their end. `resource` is what was short. */
   preempt(pod: Pod, victims: readonly Pod[], resource: string): void {
-    const message = 'Preempted in order to admit critical pod';
-    const disruption = 'Pod was preempted by Kubelet to accommodate a critical pod.';
-    const ends = victims.map((victim) => {
-      this.#kit.events.warning(victim, 'Preempting', message);
-      this.#kit.log.info('ending a pod in favour of a critical one', {
-        ...{ pod: formatPod(victim), critical: formatPod(pod), resource },
-      });
-      return this.end(victim.metadata.uid, { reason: 'Preempting', message, disruption });
-    });
+    const end = (uid: string, failure: PodFailure) => this.end(uid, failure);
+    const ended = endInFavour(this.#kit, end, pod, victims, resource);
     const record = this.#records.get(pod.metadata.uid);
-    if (record) record.waitsFor = Promise.all(ends);
+    if (record) record.waitsFor = ended;
   }
 
   /** Something that only its status shows has changed. */
@@ -150,6 +149,14 @@ export class PodManager {
   /** Something about the pod may ask for a plan: the runtime, a probe, time. */
   wake(uid: string): void {
     if (this.#records.has(uid)) this.#queue.add(uid);
+  }
+
+  /** The pod's resize stands differently: its status says so, and what was granted is put into force. */
+  resized(uid: string): void {
+    const record = this.#records.get(uid);
+    if (!record) return;
+    this.#publish(record);
+    this.#queue.add(uid);
   }
 
   /** Takes over what has changed in the runtime. */
@@ -224,6 +231,7 @@ export class PodManager {
         await this.#options.admission.release(uid);
         record.phase = 'terminated';
         for (const tell of record.onEnded.splice(0)) tell();
+        this.#kit.resizes.ended(uid);
       }
       // What was on its way when the pod ended may have come up afterwards.
       if (record.phase === 'terminated' && isAlive(this.#kit.cache.pod(uid))) await terminatePod(this.#kit, record);
@@ -282,6 +290,7 @@ export class PodManager {
     const { admission } = this.#options;
     const admitted = () => {
       record.admitted = true;
+      this.#kit.resizes.admitted(record);
     };
     if (this.#adopts(record)) {
       await admission.adopt(pod);
@@ -347,6 +356,7 @@ export class PodManager {
     const uid = record.pod.metadata.uid!;
     if (this.#records.get(uid) === record) this.#records.delete(uid);
     this.#options.status.forget(uid);
+    this.#kit.resizes.forget(uid);
     this.#options.onForgotten?.(fullName(record.pod));
   }
 
@@ -363,6 +373,8 @@ export class PodManager {
       waiting: record.waiting,
       inPostStart: record.inPostStart,
       probes: this.#kit.probes,
+      resize: this.#kit.resizes.conditions(pod.metadata.uid),
+      actuated: this.#kit.resizes.actuated(pod.metadata.uid),
       ended: record.phase === 'terminated',
       ...(record.failure ? { failure: record.failure } : {}),
       runtimeName: this.#options.runtimeName(),

@@ -33,8 +33,10 @@ export interface PreparedPod {
 
 /** Everything that the kubelet holds about one pod. What matters after a restart is also in the API or the runtime. */
 export interface PodRecord {
-  /** The pod as it is to run. */
+  /** The pod as it is to run: with the resources that it was granted. */
   pod: Pod;
+  /** The pod as its source wants it. */
+  desired: Pod;
   /** Of a static pod: its picture in the API, when there is one. */
   mirror?: Pod;
   /** The source does not list it any more. */
@@ -89,9 +91,10 @@ export interface PodRecord {
 }
 
 /** A new record. `now` is milliseconds since 1970. */
-export function createRecord(pod: Pod, now: number): PodRecord {
+export function createRecord(pod: Pod, now: number, desired = pod): PodRecord {
   return {
     pod,
+    desired,
     gone: false,
     phase: 'syncing',
     admitted: false,

@@ -29,6 +29,7 @@ export async function startContainer(kit: PodKit, record: PodRecord, step: Start
     () => create(kit, record, { ...step, restartCount }, prepared, image),
     name,
   );
+  kit.resizes.made(pod, container);
   kit.events.normal(pod, 'Created', `Created container: ${name}`, name);
   try {
     await kit.timelines.measure(

@@ -10,7 +10,9 @@ export type Step =
   | { kind: 'stop-sandbox'; sandbox: RuntimeSandbox; changed: boolean }
   | { kind: 'create-sandbox'; attempt: number }
   /** Stops one container; `event` is the text that says why. */
-  | { kind: 'kill-container'; container: RuntimeContainer; event: string; graceSeconds?: number }
+  | { kind: 'kill-container'; container: RuntimeContainer; event: string; graceSeconds?: number; forResize?: true }
+  /** Gives the pod and its running containers the resources that they were granted. */
+  | { kind: 'resize-pod'; sandboxId: string }
   /** Ends and removes every container, to start them all anew; those that asked for it go last: until then they still ask. */
   | { kind: 'restart-all'; others: RuntimeContainer[]; causes: RuntimeContainer[] }
   /** Takes a dead (or never started) container out of the runtime. */

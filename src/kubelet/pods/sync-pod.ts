@@ -1,4 +1,4 @@
-import type { Container } from '../../api/index.ts';
+import type { Container, Pod } from '../../api/index.ts';
 import { PodError } from '../errors.ts';
 import { act } from './act.ts';
 import { crashDelay, remainingDelay } from './crash-backoff.ts';
@@ -38,6 +38,7 @@ export async function syncPod(kit: PodKit, record: PodRecord): Promise<SyncOutco
     kit.publish(record);
     if (plan.finished) return { finished: true };
     if (plan.steps.length === 0) {
+      if (retryInMs(kit, record, 'resize') === 0 && kit.resizes.completed(record.pod)) kit.publish(record);
       await removeOldContainers(kit, record);
       return { finished: false, ...earliest(plan.againInMs, deadlineMs) };
     }
@@ -78,7 +79,19 @@ function planInput(kit: PodKit, record: PodRecord): PlanInput {
       Math.max(retryInMs(kit, record, what), what === 'sandbox' ? retryInMs(kit, record, 'volumes') : 0),
     startupProbe: (container, running) => startupVerdict(kit, record, container, running),
     livenessFailed: (container) => kit.probes.liveness(container) === 'failure' && !record.stopping.has(container.id),
+    resize: (container) => howToResize(kit, pod, container),
+    podResize: kit.resizes.openOfPod(pod).length > 0,
   };
+}
+
+/** A running container gets other resources as it is, or is restarted if it says so for one of those that change. */
+function howToResize(kit: PodKit, pod: Pod, container: Container): 'none' | 'update' | 'restart' {
+  const open: readonly string[] = kit.resizes.open(pod, container.name);
+  if (open.length === 0) return 'none';
+  const restarts = container.resizePolicy?.some(
+    ({ resourceName, restartPolicy }) => restartPolicy === 'RestartContainer' && open.includes(resourceName),
+  );
+  return restarts ? 'restart' : 'update';
 }
 
 /** What the status says of a container that the runtime may have lost. */

@@ -29,7 +29,11 @@ export function reservationsOf({ configuration }: KubeletSettings): Reservations
 }
 
 /** The cgroups of pods as the configuration wants them. */
-export function makeCgroups({ settings, runtime, log, clock }: CgroupGround, capacity: MachineCapacity): PodCgroups {
+export function makeCgroups(
+  { settings, runtime, log, clock }: CgroupGround,
+  capacity: MachineCapacity,
+  exclusiveCpus: (podUid: string) => boolean = () => false,
+): PodCgroups {
   const { configuration } = settings;
   const reservations = reservationsOf(settings);
   const kept = configuration.qosReserved?.['memory'];
@@ -40,6 +44,7 @@ export function makeCgroups({ settings, runtime, log, clock }: CgroupGround, cap
     cpuQuota: configuration.cpuCFSQuota,
     cpuQuotaPeriodUs: settings.cpuQuotaPeriodUs,
     podPidsLimit: configuration.podPidsLimit,
+    exclusiveCpus,
     hugepageSizes: hugepageSizes(),
     allPods: allPodsLimits(capacity, reservations, configuration.enforceNodeAllocatable.includes('pods')),
     ...(kept === undefined ? {} : { reservedMemory: Number.parseFloat(kept) * 10 }),

@@ -25,6 +25,8 @@ export interface PodCgroupsOptions extends PodLimitOptions {
   reservedMemory?: number;
   /** Bytes of memory that pods may have, for what is kept from lower classes. */
   allocatableMemory?: number;
+  /** Whether a pod has processors for itself: no quota is put on it. */
+  exclusiveCpus?(podUid: string): boolean;
   /** For tests. Default: the systemd that runs. */
   slices?: Slices;
   log: Logger;
@@ -89,7 +91,7 @@ class QosPodCgroups implements PodCgroups {
       // What is there already has its limits: only a resize changes them, step by step.
       if (!this.#tree.exists(this.#names.path(steps))) {
         await this.#create(steps);
-        await this.#apply(steps, podLimits(pod, this.#options));
+        await this.#apply(steps, this.#limitsOf(pod));
       }
       this.#pods.set(uid, { steps, qos, requests: podRequests(pod) });
       await this.#shareClasses();
@@ -98,7 +100,7 @@ class QosPodCgroups implements PodCgroups {
   }
 
   limits(pod: Pod): PodCgroupState {
-    const { cpuShares, cpuQuotaUs, cpuPeriodUs, memoryBytes } = podLimits(pod, this.#options);
+    const { cpuShares, cpuQuotaUs, cpuPeriodUs, memoryBytes } = this.#limitsOf(pod);
     return { cpuShares, cpuQuotaUs, cpuPeriodUs, memoryBytes };
   }
 
@@ -158,6 +160,11 @@ class QosPodCgroups implements PodCgroups {
     this.#shared.clear();
     await this.#apply(parents.Guaranteed, this.#options.allPods);
     await this.#shareClasses();
+  }
+
+  #limitsOf(pod: Pod) {
+    const { cpuQuota, exclusiveCpus } = this.#options;
+    return podLimits(pod, { ...this.#options, cpuQuota: cpuQuota && !exclusiveCpus?.(pod.metadata.uid) });
   }
 
   #stepsOf(pod: Pod): CgroupSteps {

@@ -2,6 +2,7 @@ import type { PodCondition, PodStatus } from '../../api/index.ts';
 import { formatTime, isSidecar } from '../pods/names.ts';
 import { mayRestartAll } from '../pods/restart-policy.ts';
 import { readySandbox } from '../pods/runtime-state.ts';
+import type { ResizeCondition } from '../resources/resizes.ts';
 import type { StatusInput } from './status-input.ts';
 
 /** The conditions that the kubelet sets; others (readiness gates, DisruptionTarget) belong to whoever set them. */
@@ -13,7 +14,12 @@ export const ownConditions = [
   'PodScheduled',
   'DisruptionTarget',
   'AllContainersRestarting',
+  'PodResizePending',
+  'PodResizeInProgress',
 ] as const;
+
+/** Those of them that are taken away when they are over. */
+export const passingConditions: readonly string[] = ['PodResizePending', 'PodResizeInProgress'];
 
 type Draft = Omit<PodCondition, 'lastTransitionTime' | 'lastProbeTime' | 'observedGeneration'>;
 
@@ -40,14 +46,36 @@ export function podConditions(input: StatusInput, status: PodStatus): PodConditi
     };
   });
   const foreign = foreignConditions(input).filter(({ type }) => !drafts.some((one) => one.type === type));
-  return [...own, ...foreign];
+  return [...own, ...resizeConditions(input, status), ...foreign];
+}
+
+/** How a resize stands, unless the pod has ended. */
+function resizeConditions({ resize }: StatusInput, { phase }: PodStatus): PodCondition[] {
+  if (phase === 'Succeeded' || phase === 'Failed') return [];
+  const make = (type: string, condition: ResizeCondition | undefined): PodCondition[] =>
+    condition
+      ? [
+          {
+            type,
+            status: 'True',
+            ...(condition.reason ? { reason: condition.reason } : {}),
+            ...(condition.message ? { message: condition.message } : {}),
+            ...(condition.generation === undefined ? {} : { observedGeneration: condition.generation }),
+            lastTransitionTime: formatTime(condition.since),
+          },
+        ]
+      : [];
+  return [...make('PodResizePending', resize?.pending), ...make('PodResizeInProgress', resize?.inProgress)];
 }
 
 /** What others say of the pod, as the API has it now; and what we said once and for all. */
 function foreignConditions({ pod, previous }: StatusInput): PodCondition[] {
   const own: readonly string[] = ownConditions;
   const others = (pod.status?.conditions ?? []).filter(({ type }) => !own.includes(type));
-  return [...others, ...(previous?.conditions ?? []).filter(({ type }) => own.includes(type))];
+  return [
+    ...others,
+    ...(previous?.conditions ?? []).filter(({ type }) => own.includes(type) && !passingConditions.includes(type)),
+  ];
 }
 
 /** A pod that the node ends although nothing is wrong with it. */

@@ -3,6 +3,7 @@ import type { Container, ContainerState, ContainerStatus, Pod } from '../../api/
 import { formatTime, isSidecar } from '../pods/names.ts';
 import { asksForAll, shouldRestart } from '../pods/restart-policy.ts';
 import { newestContainer, type RuntimeContainer } from '../pods/runtime-state.ts';
+import { containerResourceStatus } from './resource-status.ts';
 import type { StatusInput } from './status-input.ts';
 
 /** How a container belongs to its pod. */
@@ -38,7 +39,7 @@ export function containerStatus(input: StatusInput, container: Container, kind: 
     image: newest.image || container.image || '',
     imageID: newest.imageRef,
     containerID: containerId(input, newest),
-    ...resourcesOf(container, running),
+    ...(kind === 'ephemeral' ? {} : containerResourceStatus(container, newest, input.actuated)),
     ...mountsOf(container),
     ...(newest.user ? { user: { linux: { ...newest.user } } } : {}),
     ...(newest.stopSignal ? { stopSignal: Signal[newest.stopSignal] } : {}),
@@ -191,16 +192,6 @@ function isReady(
   if (kind === 'init' && !isSidecar(container)) return newest.state === 'exited' && newest.exitCode === 0;
   const readiness = input.probes.readiness(newest);
   return newest.state === 'running' && started && (readiness === 'none' || readiness === 'success');
-}
-
-/** The resources that a running container was given. */
-function resourcesOf(container: Container, running: boolean) {
-  const { requests, limits } = container.resources ?? {};
-  if (!running) return {};
-  return {
-    resources: { ...(limits ? { limits } : {}), ...(requests ? { requests } : {}) },
-    ...(requests ? { allocatedResources: requests } : {}),
-  };
 }
 
 function mountsOf(container: Container): Pick<ContainerStatus, 'volumeMounts'> {

@@ -6,6 +6,7 @@ import { newestContainer, readySandbox } from '../pods/runtime-state.ts';
 import { podConditions } from './conditions.ts';
 import { containerStatus, endedStatuses } from './container-status.ts';
 import { podPhase } from './phase.ts';
+import { podResourceStatus } from './resource-status.ts';
 import type { StatusInput } from './status-input.ts';
 
 /** Computes what the API is told about a pod. Pure. */
@@ -41,6 +42,7 @@ export function podStatus(given: StatusInput): PodStatus {
     ...(kept.length > 0 ? { podIP: kept[0], podIPs: kept.map((ip) => ({ ip })) } : {}),
     ...(inits.length > 0 ? { initContainerStatuses: initStatuses } : {}),
     containerStatuses: appStatuses,
+    ...podResourceStatus(pod, phase === 'Running' ? input.actuated : undefined),
     ...(ephemeral.length > 0 ? { ephemeralContainerStatuses: ephemeral } : {}),
     ...(input.failure ? { reason: input.failure.reason, message: input.failure.message } : {}),
   };

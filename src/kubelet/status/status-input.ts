@@ -1,6 +1,8 @@
 import type { Pod, PodStatus } from '../../api/index.ts';
 import type { ProbeResults } from '../pods/kit.ts';
 import type { RuntimePod } from '../pods/runtime-state.ts';
+import type { PodResources } from '../resources/pod-resources.ts';
+import type { ResizeConditions } from '../resources/resizes.ts';
 
 /** What a pod's status is computed from. */
 export interface StatusInput {
@@ -12,6 +14,10 @@ export interface StatusInput {
   waiting: ReadonlyMap<string, { reason: string; message: string }>;
   inPostStart: ReadonlySet<string>;
   probes: Pick<ProbeResults, 'startup' | 'readiness'>;
+  /** How a resize of the pod stands. */
+  resize?: ResizeConditions | undefined;
+  /** The resources that are in force. */
+  actuated?: PodResources | undefined;
   /** No container runs any more and none will. */
   ended: boolean;
   /** The end was not the containers' own doing: makes the phase Failed. */

@@ -1,5 +1,5 @@
 import type { PodCondition, PodStatus } from '../../api/index.ts';
-import { ownConditions } from './conditions.ts';
+import { ownConditions, passingConditions } from './conditions.ts';
 
 /** The fields of a status that the kubelet writes. Others (nominatedNodeName, resourceClaimStatuses) are left alone. */
 const ownFields = [
@@ -16,6 +16,8 @@ const ownFields = [
   'initContainerStatuses',
   'containerStatuses',
   'ephemeralContainerStatuses',
+  'resources',
+  'allocatedResources',
 ] as const;
 
 /** Lists that a strategic merge patch merges by `ip`: to take an address out, the whole list is replaced. */
@@ -36,9 +38,13 @@ export function statusPatch(known: PodStatus | undefined, desired: PodStatus): R
       patch[field] = [...(after as object[]), { $patch: 'replace' }];
     } else patch[field] = after;
   }
-  const conditions = (desired.conditions ?? [])
+  const conditions: object[] = (desired.conditions ?? [])
     .filter((one) => isOwn(one) && !sameCondition(known, one))
     .map((one) => withoutOld(known, one));
+  for (const type of passingConditions) {
+    const has = (status: PodStatus | undefined) => status?.conditions?.some((one) => one.type === type);
+    if (has(known) && !has(desired)) conditions.push({ type, $patch: 'delete' });
+  }
   if (conditions.length > 0) patch['conditions'] = conditions;
   return Object.keys(patch).length > 0 ? patch : undefined;
 }
