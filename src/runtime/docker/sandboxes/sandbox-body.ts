@@ -39,6 +39,8 @@ export function sandboxBody(config: PodSandboxConfig, ground: SandboxGround): ob
       [labels.owner]: ground.owner,
     },
     Healthcheck: { Test: ['NONE'] },
+    // It does nothing but wait: an engine that ends need not ask it.
+    StopSignal: 'SIGKILL',
     HostConfig: {
       NetworkMode: hostNetwork ? 'host' : 'none',
       UTSMode: hostNetwork ? 'host' : '',
