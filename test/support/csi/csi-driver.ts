@@ -238,7 +238,7 @@ export class CsiDriver implements AsyncDisposable {
   async #publish({ volumeId, targetPath, stagingTargetPath, volumeCapability, volumeContext, readonly }: any) {
     if (isMountPoint(targetPath)) return {};
     if (volumeCapability?.accessType.case === 'block') return this.#publishBlock(volumeId, targetPath);
-    if (volumeContext['csi.storage.k8s.io/ephemeral'] === 'true')
+    if (isInline(volumeId))
       await this.createVolume(volumeId, { 'made-for': volumeContext['csi.storage.k8s.io/pod.name'] ?? '' });
     const source = stagingTargetPath || this.dataPath(volumeId);
     if (!existsSync(source)) throw new GrpcError('NOT_FOUND', `volume ${volumeId} does not exist`);
@@ -260,8 +260,7 @@ export class CsiDriver implements AsyncDisposable {
   async #unpublish({ volumeId, targetPath }: any): Promise<object> {
     this.#unmount(targetPath);
     await rmdir(targetPath).catch(() => rm(targetPath, { force: true }));
-    if (volumeId.startsWith('csi-') && volumeId.length === 68)
-      await rm(this.dataPath(volumeId), { recursive: true, force: true });
+    if (isInline(volumeId)) await rm(this.dataPath(volumeId), { recursive: true, force: true });
     return {};
   }
 
@@ -286,4 +285,9 @@ export class CsiDriver implements AsyncDisposable {
     unmount(target);
     this.#mounts.delete(target);
   }
+}
+
+/** Whether a volume is a pod's own: the kubelet makes up its name. */
+function isInline(volumeId: string): boolean {
+  return /^csi-[0-9a-f]{64}$/.test(volumeId);
 }

@@ -44,9 +44,7 @@ export async function boundClaim(
       resources: { requests: { storage: size } },
     },
   };
-  await apply(cluster, claim);
-  const { uid } = (await cluster.get('pvc', name)).metadata;
-  await apply(cluster, {
+  await apply(cluster, claim, {
     apiVersion: 'v1',
     kind: 'PersistentVolume',
     metadata: { name },
@@ -57,7 +55,7 @@ export async function boundClaim(
       persistentVolumeReclaimPolicy: 'Retain',
       storageClassName: '',
       ...(mountOptions ? { mountOptions } : {}),
-      claimRef: { apiVersion: 'v1', kind: 'PersistentVolumeClaim', name, namespace: 'default', uid },
+      claimRef: { apiVersion: 'v1', kind: 'PersistentVolumeClaim', name, namespace: 'default' },
       csi: {
         driver: driver.name,
         volumeHandle: name,
@@ -67,10 +65,6 @@ export async function boundClaim(
       },
     },
   });
-  const bind = (kind: string, status: object) =>
-    cluster.kubectl(['patch', kind, name, '--subresource=status', '--type=merge', '-p', JSON.stringify({ status })]);
-  await bind('pv', { phase: 'Bound' });
-  await bind('pvc', { phase: 'Bound', accessModes, capacity: { storage: size } });
 }
 
 /** A pod of one container with volumes; each is mounted at `/mnt/<its name>`. */
@@ -85,12 +79,13 @@ export function podWithVolumes(
     kind: 'Pod',
     metadata: { name, ...more.metadata },
     spec: {
-      terminationGracePeriodSeconds: 0,
+      // Not 0: that would take the pod out of the API before its volumes are away.
+      terminationGracePeriodSeconds: 1,
       containers: [
         {
           name: 'main',
           image,
-          command: ['sleep', '100000'],
+          command: ['sh', '-c', 'trap "exit 0" TERM; sleep 100000 & wait'],
           volumeMounts: Object.keys(volumes).map((one) => ({ name: one, mountPath: `/mnt/${one}`, ...more.mount })),
           ...more.container,
         },

@@ -139,7 +139,25 @@ export class NodeAuthorizer {
     for (const pod of this.#podsByNode.get(node)?.values() ?? []) {
       for (const one of references(pod)) if (one === wanted) return { allowed: true, reason: '' };
     }
+    if (plural === 'secrets' && this.#isSecretOfVolumeOf(node, `${namespace}/${name}`))
+      return { allowed: true, reason: '' };
     return deny(`no relationship found between node '${node}' and this object`);
+  }
+
+  /** Whether a persistent volume of a pod on the node names the secret for a call that its kubelet makes. */
+  #isSecretOfVolumeOf(node: string, secret: string): boolean {
+    for (const pod of this.#podsByNode.get(node)?.values() ?? []) {
+      for (const one of references(pod)) {
+        const [plural, key] = one.split(' ') as [string, string];
+        if (plural !== 'persistentvolumeclaims') continue;
+        const [namespace, name] = key.split('/') as [string, string];
+        const claim: any = this.#registry?.get('persistentvolumeclaims', namespace, name);
+        const volume: any = this.#registry?.get('persistentvolumes', '', claim?.spec?.volumeName ?? '');
+        if (!volume || volume.spec?.claimRef?.uid !== claim.metadata.uid) continue;
+        if (nodeSecretsOf(volume).includes(secret)) return true;
+      }
+    }
+    return false;
   }
 
   #isBoundToPodOf(node: string, volume: string): boolean {
@@ -154,3 +172,11 @@ export class NodeAuthorizer {
 }
 
 const deny = (reason: string): { allowed: boolean; reason: string } => ({ allowed: false, reason });
+
+/** The secrets, as `namespace/name`, that a persistent volume's driver is given on the node. */
+function nodeSecretsOf(volume: any): string[] {
+  const { nodeStageSecretRef, nodePublishSecretRef, nodeExpandSecretRef } = volume.spec?.csi ?? {};
+  return [nodeStageSecretRef, nodePublishSecretRef, nodeExpandSecretRef]
+    .filter(Boolean)
+    .map(({ namespace, name }) => `${namespace}/${name}`);
+}

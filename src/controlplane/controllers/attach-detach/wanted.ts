@@ -29,14 +29,15 @@ export class WantedAttachments {
   }
 
   /** Pods whose volumes are made of a claim. */
-  podsOfClaim(claim: string): Iterable<string> {
-    return this.#podsByClaim.get(claim) ?? [];
+  podsOfClaim(claim: string): string[] {
+    return [...(this.#podsByClaim.get(claim) ?? [])];
   }
 
   /** Looks at a pod anew. @returns names of the attachments that it wants or has wanted until now */
   follow(key: string, pod: Pod | undefined): Set<string> {
     const before = this.#byPod.get(key) ?? [];
-    for (const pods of this.#podsByClaim.values()) pods.delete(key);
+    for (const [claim, pods] of this.#podsByClaim)
+      if (pods.delete(key) && pods.size === 0) this.#podsByClaim.delete(claim);
     for (const claim of pod ? claimsOf(pod) : []) {
       const claimKey = `${pod!.metadata.namespace}/${claim}`;
       this.#podsByClaim.set(claimKey, (this.#podsByClaim.get(claimKey) ?? new Set()).add(key));
