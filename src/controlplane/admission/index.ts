@@ -9,6 +9,7 @@ import {
   runtimeClass,
   taintNodesByCondition,
 } from './pod-defaults.ts';
+import { podResize } from './pod-resize.ts';
 import { podSecurity } from './pod-security.ts';
 import { resourceQuota } from './resource-quota.ts';
 import { serviceAccount } from './service-account.ts';
@@ -31,6 +32,7 @@ export function createAdmission(): AdmissionPlugin[] {
     defaultStorageClass,
     storageObjectInUseProtection,
     claimResize,
+    podResize,
     resourceQuota(),
   ];
 }

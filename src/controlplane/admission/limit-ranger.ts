@@ -1,6 +1,7 @@
 import { compareQuantities, parseQuantity } from '../../api/index.ts';
 import type { AdmissionPlugin, AdmissionRequest } from '../apiserver/extension-points.ts';
 import { podRequests } from '../apiserver/rules/index.ts';
+import { isPodResize } from './pod-resize.ts';
 import { isPodCreate, refuse } from './refuse.ts';
 
 const rangesOf = (request: AdmissionRequest): any[] =>
@@ -19,8 +20,9 @@ export const limitRanger: AdmissionPlugin = {
     }
   },
   validate: (request) => {
-    if (request.operation !== 'CREATE' || request.subresource !== '') return;
-    const problems = isPodCreate(request) ? podProblems(request) : claimProblems(request);
+    const resize = isPodResize(request);
+    if (!resize && (request.operation !== 'CREATE' || request.subresource !== '')) return;
+    const problems = resize || isPodCreate(request) ? podProblems(request) : claimProblems(request);
     if (problems.length > 0) throw refuse(request, problems.length === 1 ? problems[0]! : `[${problems.join(', ')}]`);
   },
 };

@@ -1,6 +1,7 @@
 import { canonicalQuantity, parseQuantity } from '../../api/index.ts';
 import type { AdmissionPlugin, AdmissionRequest } from '../apiserver/extension-points.ts';
 import { podRequests, qosClassOf } from '../apiserver/rules/index.ts';
+import { isPodResize } from './pod-resize.ts';
 import { isPodCreate, refuse } from './refuse.ts';
 
 const unit = 1_000_000_000n;
@@ -68,10 +69,13 @@ export function resourceQuota(): AdmissionPlugin {
     name: 'ResourceQuota',
     validate: (request) => {
       const { operation, subresource, namespace, registry, resource, object } = request;
-      if (operation !== 'CREATE' || subresource !== '' || namespace === '') return;
+      const resize = isPodResize(request);
+      if ((!resize && (operation !== 'CREATE' || subresource !== '')) || namespace === '') return;
       const quotas = registry.list<any>('resourcequotas', namespace);
       if (quotas.length === 0) return;
-      const added = usageOf(resource.plural, resource.group, object);
+      const added = resize
+        ? growth(usageOf('pods', '', request.oldObject), usageOf('pods', '', object))
+        : usageOf(resource.plural, resource.group, object);
       for (const quota of quotas) {
         if (resource.plural === 'pods' && !inScope(quota, object)) continue;
         if (resource.plural !== 'pods' && quota.spec?.scopes?.length) continue;
@@ -79,6 +83,12 @@ export function resourceQuota(): AdmissionPlugin {
       }
     },
   };
+}
+
+/** What a change makes more; what shrinks or stays is not looked at. */
+function growth(before: Usage, now: Usage): Usage {
+  const added = [...now].map(([name, value]) => [name, value - (before.get(name) ?? 0n)] as const);
+  return new Map(added.filter(([, value]) => value > 0n));
 }
 
 function checkQuota(request: AdmissionRequest, quota: any, added: Usage): void {

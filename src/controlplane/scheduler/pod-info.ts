@@ -86,7 +86,7 @@ export function podInfoOf(pod: Pod): PodInfo {
  * counting for both, plus the overhead of its runtime class. Pod-level requests stand for those of the containers.
  */
 export function podRequests(pod: Pod): Amounts {
-  const { initContainers = [], containers, overhead = {}, resources } = pod.spec;
+  const { initContainers = [], containers, overhead = {} } = pod.spec;
   const total: Amounts = {};
   for (const container of containers) add(total, requestsOf(container, pod));
   const sidecars: Amounts = {};
@@ -104,22 +104,49 @@ export function podRequests(pod: Pod): Amounts {
     }
   }
   maximum(total, initial);
-  for (const [name, quantity] of Object.entries(resources?.requests ?? {})) total[name] = amountOf(name, quantity);
+  Object.assign(total, podLevelRequests(pod));
   for (const [name, quantity] of Object.entries(overhead)) total[name] = (total[name] ?? 0) + amountOf(name, quantity);
   return total;
 }
 
-/** A container's requests; while a resize is under way, the greater of what is asked and what is granted. */
+/**
+ * A container's requests; while a resize is under way, the greatest of what is asked, granted and in force. What the node
+ * can never grant does not count.
+ */
 function requestsOf(container: Container, pod: Pod): Amounts {
+  const { containerStatuses = [], initContainerStatuses = [] } = pod.status ?? {};
+  const status = [...containerStatuses, ...initContainerStatuses].find(({ name }) => name === container.name);
+  const granted = [status?.allocatedResources, status?.resources?.requests];
+  const known = granted.some((list) => list !== undefined);
+  return greatest(isInfeasible(pod) && known ? granted : [container.resources?.requests, ...granted]);
+}
+
+/** The same of a pod as a whole. */
+function podLevelRequests(pod: Pod): Amounts {
+  const asked = pod.spec.resources?.requests;
+  if (!asked) return {};
+  const inForce = pod.status?.resources?.requests;
+  // Of what was granted only what the pod itself asks for: the rest is the sum of its containers.
+  const own = (list: Record<string, string> | undefined) =>
+    list && Object.fromEntries(Object.entries(list).filter(([name]) => asked[name] !== undefined));
+  const granted = [own(pod.status?.allocatedResources), own(inForce)];
+  const known = granted.some((list) => list !== undefined);
+  return greatest(isInfeasible(pod) && known ? granted : [asked, ...granted]);
+}
+
+function greatest(lists: (Record<string, string> | undefined)[]): Amounts {
   const amounts: Amounts = {};
-  for (const [name, quantity] of Object.entries(container.resources?.requests ?? {})) {
-    amounts[name] = amountOf(name, quantity);
-  }
-  const granted = pod.status?.containerStatuses?.find((status) => status.name === container.name)?.allocatedResources;
-  for (const [name, quantity] of Object.entries(granted ?? {})) {
-    amounts[name] = Math.max(amounts[name] ?? 0, amountOf(name, quantity));
+  for (const list of lists) {
+    for (const [name, quantity] of Object.entries(list ?? {}))
+      amounts[name] = Math.max(amounts[name] ?? 0, amountOf(name, quantity));
   }
   return amounts;
+}
+
+function isInfeasible(pod: Pod): boolean {
+  return (pod.status?.conditions ?? []).some(
+    ({ type, status, reason }) => type === 'PodResizePending' && status === 'True' && reason === 'Infeasible',
+  );
 }
 
 function add(total: Amounts, more: Amounts): void {

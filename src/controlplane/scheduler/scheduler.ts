@@ -4,7 +4,7 @@ import { type ApiClient, type EventRecorder, isConflict, isNotFound } from '../.
 import type { Logger } from '../../log/index.ts';
 import { ClusterState } from './cluster-state.ts';
 import { type Decision, decide } from './decide.ts';
-import { type PodInfo, podInfoOf } from './pod-info.ts';
+import { type PodInfo, podInfoOf, podRequests } from './pod-info.ts';
 import { SchedulingQueue } from './scheduling-queue.ts';
 import type { VolumeStep } from './storage-objects.ts';
 import type { VolumeBinding } from './volume-binding.ts';
@@ -70,6 +70,7 @@ export class Scheduler {
       this.cluster.setPod(now);
       this.#queue.remove(keyOf(now));
       if (had && !this.cluster.has(uid)) this.#queue.notice('podGone');
+      else if (before && hasShrunk(now, before)) this.#queue.notice('podGone');
       else if (!had || labelsChanged(now, before)) this.#queue.notice('podPlaced');
       return;
     }
@@ -270,6 +271,13 @@ function keyOf({ metadata }: Pod): string {
 
 function labelsChanged(now: Pod, before: Pod | undefined): boolean {
   return JSON.stringify(now.metadata.labels) !== JSON.stringify(before?.metadata.labels);
+}
+
+/** Whether a pod asks for less than it did: a resize has made room. */
+function hasShrunk(now: Pod, before: Pod): boolean {
+  if (now.spec === before.spec && now.status === before.status) return false;
+  const [requests, earlier] = [podRequests(now), podRequests(before)];
+  return Object.entries(earlier).some(([name, amount]) => (requests[name] ?? 0) < amount);
 }
 
 /** Whether a pod that waits has changed in a way that may help it: its own status does not. */

@@ -53,16 +53,25 @@ function dropUndefined(object: any): void {
   for (const key of Object.keys(object)) if (object[key] === undefined) delete object[key];
 }
 
-/** A resize changes the resources of containers, by name, and nothing else. */
+/**
+ * A resize changes the resources of containers and of the pod as a whole, and nothing else. Containers that were added,
+ * removed, renamed or reordered stay in what is asked for, so that validation can say so.
+ */
 function keepResources(next: any, old: any): void {
   const wanted = next.spec ?? {};
   keepAllBut(next, old, '');
-  const spec = { ...old.spec };
+  const spec = { ...old.spec, resources: wanted.resources };
   for (const list of ['containers', 'initContainers']) {
-    spec[list] = old.spec[list]?.map((container: any) => {
-      const other = wanted[list]?.find((one: any) => one.name === container.name);
-      return other ? { ...container, resources: other.resources, resizePolicy: other.resizePolicy } : container;
-    });
+    const [now = [], before = []]: [any[], any[]] = [wanted[list], old.spec[list]];
+    const same = now.length === before.length && now.every(({ name }, index) => name === before[index].name);
+    spec[list] = same
+      ? old.spec[list]?.map((container: any, index: number) => {
+          const { resources, resizePolicy } = now[index];
+          const changed = { ...container, resources, resizePolicy };
+          dropUndefined(changed);
+          return changed;
+        })
+      : wanted[list];
   }
   dropUndefined(spec);
   next.spec = spec;

@@ -10,6 +10,7 @@ import {
   checkPortNumber,
   checkSubdomain,
 } from './names.ts';
+import { validateResizePolicy } from './pod-level-resources.ts';
 import { validateProbes } from './probe-validation.ts';
 import { validateClaims, validateResources } from './resources-validation.ts';
 
@@ -67,6 +68,7 @@ export function validateContainer(container: any, field: string, scope: PodScope
   errors.push(...validateMounts(container, field, scope));
   errors.push(...validateProbes(container, field));
   errors.push(...validateResources(container.resources, `${field}.resources`));
+  errors.push(...validateResizePolicy(container.resizePolicy ?? [], `${field}.resizePolicy`, scope.restartPolicy));
   errors.push(...validateClaims(container.resources, scope.claims, `${field}.resources`));
   if (container.securityContext) {
     errors.push(...validateSecurityContext(container.securityContext, `${field}.securityContext`));

@@ -1,6 +1,7 @@
 /**
  * What the API fills in when a pod, or a template of pods, leaves it out.
  */
+import { setPodLevelDefaults } from './pod-level-resources.ts';
 
 /** Fills a PodSpec; `ofPod` for pods themselves, which get a little more than templates. */
 export function setPodSpecDefaults(spec: any, ofPod = false): void {
@@ -17,7 +18,7 @@ export function setPodSpecDefaults(spec: any, ofPod = false): void {
   }
   if (ofPod) spec.enableServiceLinks ??= true;
   if (spec.hostNetwork) copyHostPorts(spec);
-  if (spec.resources) requestsFromLimits(spec.resources);
+  if (ofPod) setPodLevelDefaults(spec);
 }
 
 /** Fills a PodTemplateSpec. */

@@ -1,12 +1,13 @@
 import { deepEqual } from '../../../api/patch/index.ts';
 import type { FieldError, ObjectContext, ResourceRules } from '../extension-points.ts';
 import { type PodScope, validateContainer } from './container-validation.ts';
-import { forbiddenField, invalidValue } from './field-errors.ts';
+import { forbiddenField } from './field-errors.ts';
 import { podCells } from './pod-cells.ts';
 import { setPodSpecDefaults } from './pod-defaults.ts';
 import { qosClassOf } from './pod-resources.ts';
 import { validatePodUpdate } from './pod-update.ts';
 import { validatePodSpec } from './pod-validation.ts';
+import { validateResize } from './resize-validation.ts';
 
 /** The rules of Pods. */
 export const podRules: ResourceRules = {
@@ -127,14 +128,5 @@ function validateEphemeral(pod: any, old: any): FieldError[] {
       });
     }
   });
-  return errors;
-}
-
-function validateResize(pod: any, old: any): FieldError[] {
-  const errors = validatePodSpec(pod.spec, 'spec');
-  if (errors.length > 0) return errors;
-  if (qosClassOf(pod.spec) !== qosClassOf(old.spec)) {
-    errors.push(invalidValue('spec', qosClassOf(old.spec), 'Pod QOS Class may not change as a result of resizing'));
-  }
   return errors;
 }

@@ -4,6 +4,7 @@ import { duplicate, forbiddenField, invalidValue, notSupported, required } from 
 import { validateHostnameOverride } from './life-validation.ts';
 import { validateAnnotations, validateLabelSelector, validateLabels } from './metadata-validation.ts';
 import { checkIpAddress, checkLabelName, checkLabelValue, checkQualifiedName, checkSubdomain } from './names.ts';
+import { validatePodLevelResources } from './pod-level-resources.ts';
 import { validateVolumes } from './volume-validation.ts';
 
 const dnsPolicies = ['ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None'];
@@ -22,6 +23,7 @@ export function validatePodSpec(
     restartPolicy: spec.restartPolicy,
   };
   errors.push(...validateContainers(spec, field, scope));
+  errors.push(...validatePodLevelResources(spec, `${field}.resources`));
   if (!restartPolicies.includes(spec.restartPolicy)) {
     errors.push(notSupported(`${field}.restartPolicy`, spec.restartPolicy, restartPolicies));
   }
