@@ -10,7 +10,7 @@ import { type GrpcServer, refuseServed, serveGrpc } from '../wire/grpc/index.ts'
 import type { HttpServer } from '../wire/http/index.ts';
 import { adopt } from './adopt.ts';
 import { CallLog, Flights, TracedRunner } from './calls/index.ts';
-import { noteExit, noteLostExits } from './containers/exited.ts';
+import { glanceAtExits, noteExit, noteLostExits } from './containers/exited.ts';
 import { ExitWatcher } from './containers/exits.ts';
 import { OciRuntime } from './containers/oci-runtime.ts';
 import { statePaths } from './containers/paths.ts';
@@ -99,6 +99,7 @@ class RunningRuntime {
       log: this.#log,
       onExit: ({ id }) => noteExit(context, id),
       onSweep: () => void noteLostExits(context).catch((error: unknown) => this.#failed('look for lost exits', error)),
+      onGlance: () => void glanceAtExits(context).catch((error: unknown) => this.#failed('look for lost exits', error)),
     });
     this.#exits = exits;
     const context = await makeContext({ settings, log: this.#log, clock, exits });

@@ -6,6 +6,7 @@ export {
   killMarked,
   killTree,
   mayLowerOomScore,
+  mayRun,
   ownOomScoreAdj,
   type ProcessIdentity,
   processesNaming,

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ContainerEventType } from '../../api/cri/index.ts';
 import { faultPoint, type Timer } from '../../async/index.ts';
-import { isRunning } from '../../host/exec/index.ts';
+import { isRunning, mayRun } from '../../host/exec/index.ts';
 import type { RuntimeContext } from '../context.ts';
 import { unlessMissing } from '../errors.ts';
 import { toNanoseconds } from '../identifiers.ts';
@@ -15,8 +15,8 @@ import { clearTask } from './task-cleanup.ts';
 
 /** How long after a process has gone its exit file may still come, milliseconds. */
 const reportGraceMs = 3000;
-/** How often whoever waits for an exit looks whether somebody is there to report it, milliseconds. */
-const lossLookMs = 250;
+/** When whoever waits for an exit first looks whether somebody is there to report it, and how often at most in the end, milliseconds. */
+const lossLook = { firstMs: 10, lastMs: 250 };
 
 /** Takes down that a container has ended, when its exit file (or the lack of its process and monitor) says so. */
 export function noteExit(context: RuntimeContext, id: string): Promise<void> {
@@ -38,6 +38,12 @@ export async function noteLostExits(context: RuntimeContext): Promise<void> {
     if (await monitorOf(context, id)) context.clock.after(reportGraceMs, () => void takeLostExit(context, id));
     else await takeLostExit(context, id);
   }
+}
+
+/** The same as a glance at each, for the most common case: nothing of the container and its monitor is there any more. */
+export async function glanceAtExits(context: RuntimeContext): Promise<void> {
+  for (const { id, phase } of context.store.containers.list())
+    if (phase.name === 'running' && !mayRun(phase.process)) await takeIfLost(context, id);
 }
 
 /** Takes an exit as lost now, unless the exit file is there. */
@@ -119,9 +125,11 @@ export async function waitForExit(
     const onExit = (): void => finish(true);
     // A monitor that was killed reports nothing.
     let looking: Timer | undefined;
+    let lookMs = lossLook.firstMs;
     const lookForLoss = (): void => {
       if (!waiters.has(onExit)) return;
-      looking = context.clock.after(lossLookMs, () => void takeIfLost(context, record.id).then(lookForLoss));
+      looking = context.clock.after(lookMs, () => void takeIfLost(context, record.id).then(lookForLoss));
+      lookMs = Math.min(lookMs * 2, lossLook.lastMs);
     };
     const finish = (ended: boolean): void => {
       timer.cancel();

@@ -12,6 +12,7 @@ export interface ContainerExit {
 }
 
 const sweepMs = 5000;
+const glanceMs = 500;
 /** When to look again at an exit that could not be taken down, milliseconds. */
 const retryMs = 500;
 
@@ -25,8 +26,10 @@ export class ExitWatcher {
   readonly #log: Logger;
   readonly #onExit: (exit: ContainerExit) => Promise<void>;
   readonly #onSweep: () => void;
+  readonly #onGlance: () => void;
   readonly #stop = new AbortController();
   #timer: Timer | undefined;
+  #glances: Timer | undefined;
 
   constructor(options: {
     directory: string;
@@ -36,12 +39,15 @@ export class ExitWatcher {
     onExit: (exit: ContainerExit) => Promise<void>;
     /** Called at every slow look, for what leaves no exit file. */
     onSweep: () => void;
+    /** Called twice a second, for what costs next to nothing. */
+    onGlance: () => void;
   }) {
     this.#directory = options.directory;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#onExit = options.onExit;
     this.#onSweep = options.onSweep;
+    this.#onGlance = options.onGlance;
   }
 
   async start(): Promise<void> {
@@ -50,6 +56,7 @@ export class ExitWatcher {
     void this.#follow(events);
     await this.sweep();
     this.#schedule();
+    this.#glance();
   }
 
   /** Looks at every file now. */
@@ -73,6 +80,7 @@ export class ExitWatcher {
   stop(): void {
     this.#stop.abort();
     this.#timer?.cancel();
+    this.#glances?.cancel();
   }
 
   async #follow(events: AsyncIterable<{ filename: string | null }>): Promise<void> {
@@ -91,6 +99,14 @@ export class ExitWatcher {
     this.#onExit(exit).catch((error: unknown) => {
       this.#log.error('the end of a container could not be taken down, trying again', { id: name, error });
       if (!this.#stop.signal.aborted) this.#clock.after(retryMs, () => void this.#look(name).catch(() => {}));
+    });
+  }
+
+  #glance(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#glances = this.#clock.after(glanceMs, () => {
+      this.#onGlance();
+      this.#glance();
     });
   }
 
