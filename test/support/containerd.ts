@@ -14,8 +14,15 @@ export class Containerd implements AsyncDisposable {
   readonly directory: string;
   readonly #namespace: NetworkNamespace;
   readonly #process: ChildProcess;
+  readonly #environment: Record<string, string>;
 
-  private constructor(namespace: NetworkNamespace, directory: string, child: ChildProcess) {
+  private constructor(
+    namespace: NetworkNamespace,
+    directory: string,
+    child: ChildProcess,
+    environment: Record<string, string>,
+  ) {
+    this.#environment = environment;
     this.#namespace = namespace;
     this.directory = directory;
     this.#process = child;
@@ -28,24 +35,34 @@ export class Containerd implements AsyncDisposable {
    */
   static async start(
     namespace: NetworkNamespace,
-    options: { podCidr: string; pauseImage: string; mirrors?: Readonly<Record<string, string>> },
+    options: {
+      podCidr: string;
+      pauseImage: string;
+      mirrors?: Readonly<Record<string, string>>;
+      /** A directory with the programs of a containerd 2, to be used in place of the installed ones. */
+      programs?: string;
+    },
   ): Promise<Containerd> {
+    const { programs } = options;
     const directory = await mkdtemp(join(tmpdir(), 'dh-ctd-'));
     await mkdir(join(directory, 'cni'));
     await writeFile(join(directory, 'cni', '10-bridge.conflist'), networkConfiguration(directory, options.podCidr));
-    await writeFile(join(directory, 'config.toml'), configuration(directory, options.pauseImage));
+    const write = programs ? configuration2 : configuration;
+    await writeFile(join(directory, 'config.toml'), write(directory, options.pauseImage));
     for (const [registry, mirror] of Object.entries(options.mirrors ?? {})) {
       await mkdir(join(directory, 'certs.d', registry), { recursive: true });
       const rule = `server = "${mirror}"\n[host."${mirror}"]\n  capabilities = ["pull", "resolve"]\n`;
       await writeFile(join(directory, 'certs.d', registry, 'hosts.toml'), rule);
     }
-    const child = start([...namespace.enter(), 'containerd', '--config', join(directory, 'config.toml')]);
+    const environment: Record<string, string> = programs ? { PATH: `${programs}:${process.env['PATH']}` } : {};
+    const argv = [...namespace.enter(), 'containerd', '--config', join(directory, 'config.toml')];
+    const child = start(argv, environment);
     let said = '';
     for (const stream of [child.stdout!, child.stderr!])
       stream.setEncoding('utf8').on('data', (text: string) => {
         said = (said + text).slice(-4_000);
       });
-    const containerd = new Containerd(namespace, directory, child);
+    const containerd = new Containerd(namespace, directory, child, environment);
     try {
       await pollUntil('containerd answers', async () => (await containerd.ctr('version')).status === 0, {
         timeoutMs: 20_000,
@@ -61,7 +78,8 @@ export class Containerd implements AsyncDisposable {
   /** Runs its own command line, in the namespace of Kubernetes. */
   ctr(...argv: string[]): ReturnType<typeof run> {
     const socket = join(this.directory, 'containerd.sock');
-    return this.#namespace.run(['ctr', '--address', socket, '--namespace', 'k8s.io', ...argv]);
+    const options = { environment: this.#environment };
+    return this.#namespace.run(['ctr', '--address', socket, '--namespace', 'k8s.io', ...argv], options);
   }
 
   /** Ends it with everything that it started: its shims outlive it by design. */
@@ -109,6 +127,28 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
     config_path = "${directory}/certs.d"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
+    conf_dir = "${directory}/cni"
+`;
+}
+
+/** The same for containerd 2, which has split its CRI in two. */
+function configuration2(directory: string, pauseImage: string): string {
+  return `version = 3
+root = "${directory}/root"
+state = "${directory}/state"
+disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.nri.v1.nri"]
+[grpc]
+  address = "${directory}/containerd.sock"
+[plugins."io.containerd.cri.v1.images"]
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "${pauseImage}"
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "${directory}/certs.d"
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["/usr/lib/cni"]
     conf_dir = "${directory}/cni"
 `;
 }

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ArchiveEntry } from '../../src/runtime/images/testing/write-tar.ts';
 import { output, run } from './processes.ts';
@@ -13,23 +13,60 @@ const inFlight = new Map<string, Promise<string>>();
  * unpacks it. @throws Error with what apt said
  */
 export function unpackedPackage(name: string): Promise<string> {
-  const known = inFlight.get(name) ?? unpack(name);
-  inFlight.set(name, known);
+  return once(name, () => unpack(name, name, []));
+}
+
+/**
+ * The same from another suite of Debian than this machine's, for programs that do not mind its libraries. It comes from
+ * where this machine's packages do; the machine's own package lists stay as they are.
+ * @throws Error with what apt said
+ */
+export function packageOfSuite(suite: string, name: string): Promise<string> {
+  return once(`${suite}-${name}`, async () => {
+    const options = await suiteOptions(suite);
+    return unpack(`${suite}-${name}`, name, options);
+  });
+}
+
+function once(key: string, work: () => Promise<string>): Promise<string> {
+  const known = inFlight.get(key) ?? work();
+  inFlight.set(key, known);
   return known;
 }
 
-async function unpack(name: string): Promise<string> {
-  const target = join(cache, name);
+/** Options that make apt look at another suite only, with lists of its own. */
+async function suiteOptions(suite: string): Promise<string[]> {
+  const { stdout } = await run(['apt-get', 'indextargets', '--format', '$(REPO_URI)']);
+  const uri = stdout.split('\n').find((one) => /\/debian\/?$/.test(one));
+  if (!uri) throw new Error('no source of packages of this machine ends in /debian');
+  const directory = join(cache, `.apt-${suite}`);
+  const keys = '/usr/share/keyrings/debian-archive-keyring.gpg';
+  await mkdir(join(directory, 'lists/partial'), { recursive: true });
+  await writeFile(join(directory, 'sources.list'), `deb [signed-by=${keys}] ${uri} ${suite} main\n`);
+  return [
+    `Dir::Etc::SourceList=${join(directory, 'sources.list')}`,
+    'Dir::Etc::SourceParts=-',
+    `Dir::State::Lists=${join(directory, 'lists')}`,
+    `Dir::Cache::pkgcache=`,
+    `Dir::Cache::srcpkgcache=`,
+  ].flatMap((option) => ['-o', option]);
+}
+
+async function unpack(key: string, name: string, options: readonly string[]): Promise<string> {
+  const target = join(cache, key);
   if (await exists(target)) return target;
   await mkdir(cache, { recursive: true });
-  const work = await mkdtemp(join(cache, `.${name}-`));
+  const work = await mkdtemp(join(cache, `.${key}-`));
   try {
     const download = () =>
-      run(['apt-get', 'download', '-qq', '-o', 'APT::Sandbox::User=root', name], { cwd: work, timeoutMs: 120_000 });
+      run(['apt-get', 'download', '-qq', '-o', 'APT::Sandbox::User=root', ...options, name], {
+        cwd: work,
+        timeoutMs: 120_000,
+      });
     let result = await download();
     if (result.status !== 0) {
       // Package lists may be missing or old on a fresh machine.
-      await run(['apt-get', 'update', '-qq'], { timeoutMs: 180_000 });
+      await run(['apt-get', 'update', '-qq', ...options], { timeoutMs: 180_000 });
       result = await download();
     }
     if (result.status !== 0) throw new Error(`apt-get could not fetch the package ${name}:\n${result.stderr}`);

@@ -27,6 +27,8 @@ export interface ForeignRuntime extends AsyncDisposable {
 export interface ForeignRuntimeOptions {
   /** As the node tells it: `containerd`. */
   name: string;
+  /** How its version begins; default: whatever it is. */
+  version?: string;
   /** Short, for the names of directories and namespaces. */
   purpose: string;
   skip: string | false;
@@ -41,7 +43,7 @@ const podCidr = '10.244.0.0/24';
 
 /** Runs the suite on a runtime. */
 export function foreignRuntimeSuite(options: ForeignRuntimeOptions): void {
-  describe(`our kubelet on ${options.name}`, { skip: options.skip }, () => {
+  describe(`our kubelet on ${options.name} ${options.version ?? ''}`, { skip: options.skip }, () => {
     let runtime: ForeignRuntime;
     let cluster: Cluster;
 
@@ -73,7 +75,10 @@ export function foreignRuntimeSuite(options: ForeignRuntimeOptions): void {
 
     test('the node names it', async () => {
       const node = await cluster.get('node', 'node-1');
-      assert.match(node.status.nodeInfo.containerRuntimeVersion, new RegExp(`^${options.name}://`));
+      assert.match(
+        node.status.nodeInfo.containerRuntimeVersion,
+        new RegExp(`^${options.name}://${options.version ?? ''}`),
+      );
       const { components } = await cluster.status();
       assert.ok(!components.some(({ name }) => name === 'runtime'));
     });
