@@ -113,6 +113,31 @@ describe('CSI volumes in hard moments', () => {
     await until('unstaged', () => !existsSync(stagingTargetPath));
   });
 
+  it('a node gets no more volumes of a driver than it has said that it can have', async () => {
+    await using few = new CsiDriver({
+      name: 'few.csi.test',
+      directory: join(cluster.dataDirectory, 'few'),
+      maximumVolumes: 1,
+    });
+    await few.start();
+    await apply(cluster, csiDriverObject(few, { attachRequired: false }));
+    await few.register(root);
+    await until('the limit', async () =>
+      (await cluster.get('csinode', 'node-1')).spec.drivers.some(({ name }: any) => name === few.name),
+    );
+    for (const name of ['fits', 'waits']) {
+      await boundClaim(cluster, few, name);
+      await apply(cluster, podWithVolumes(name, image, { data: claim(name) }));
+      if (name === 'fits') await ready(name);
+    }
+    await told('waits', /^FailedScheduling: .*node\(s\) exceed max volume count/);
+    await cluster.kubectl(['delete', 'pod', 'fits', '--timeout=50s']);
+    await ready('waits');
+    await cluster.kubectl(['delete', 'pod', 'waits', '--timeout=50s']);
+    await until('nothing staged', () => few.history('waits').includes('NodeUnstageVolume'));
+    await few.unregister();
+  });
+
   describe('with a second node', () => {
     /** A node without a kubelet, as the API sees it. */
     const fakeNode = async (name: string, ready: boolean, inUse: string[] = []): Promise<void> => {
@@ -188,6 +213,26 @@ describe('CSI volumes in hard moments', () => {
       await cluster.kubectl(['taint', 'node', 'node-3', 'node.kubernetes.io/out-of-service=gone:NoExecute']);
       await ready('found');
       assert.equal((await attachedTo('node-3')).includes(unique), false);
+    });
+  });
+
+  it('a Node that is made anew has a CSINode of its own, with the drivers', async () => {
+    const before = (await cluster.get('node', 'node-1')).metadata.uid;
+    await cluster.kubectl(['delete', 'node', 'node-1', '--timeout=30s']);
+    await until('another Node', async () => {
+      const found = await cluster.tryKubectl(['get', 'node', 'node-1', '-o', 'jsonpath={.metadata.uid}']);
+      return found.status === 0 && found.stdout !== before;
+    });
+    await until('its CSINode', async () => {
+      const { metadata } = await cluster.get('node', 'node-1');
+      const found = await cluster.tryKubectl(['get', 'csinode', 'node-1', '-o', 'json']);
+      if (found.status !== 0) return false;
+      const csiNode = JSON.parse(found.stdout);
+      return (
+        csiNode.metadata.ownerReferences[0].uid === metadata.uid &&
+        csiNode.spec.drivers.some(({ name }: any) => name === driver.name) &&
+        metadata.annotations['csi.volume.kubernetes.io/nodeid']?.includes(driver.name)
+      );
     });
   });
 });

@@ -27,7 +27,7 @@ const nodeIdAnnotation = 'csi.volume.kubernetes.io/nodeid';
 const greatestCount = 2 ** 31 - 1;
 
 /** How often it is looked whether the Node is still the one that owns the CSINode, milliseconds. */
-const ownerCheckMs = 30_000;
+const ownerCheckMs = 5_000;
 
 /** The same until the node is registered, milliseconds. */
 const firstCheckMs = 100;
