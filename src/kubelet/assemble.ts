@@ -85,7 +85,7 @@ export function assemble(ground: Ground) {
   const statistics = new Statistics({ settings, client, cache, clock, log });
   const nodeUid = () => node.node()?.metadata.uid;
   const sources: PodSources = new PodSources({ settings, client: api, manager, status, nodeUid, clock, log });
-  const leftovers = new Housekeeping({ settings, ...later, cache, volumes, cgroups, resizes, clock, log });
+  const leftovers = new Housekeeping({ settings, ...later, cache, volumes, cgroups, resizes, signal, clock, log });
   const housekeeping = () => leftovers.run();
   const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, metrics, onRelist: housekeeping });
   const plugins = makePlugins(ground, { CSIPlugin: csi.registration, DevicePlugin: devices.plugins });

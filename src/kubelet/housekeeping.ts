@@ -17,6 +17,8 @@ export interface HousekeepingOptions {
   volumes: PodVolumes;
   cgroups: PodCgroups;
   resizes: { collect(known: ReadonlySet<string>): void };
+  /** The kubelet ends. */
+  signal: AbortSignal;
   clock: Clock;
   log: Logger;
 }
@@ -54,8 +56,9 @@ export class Housekeeping {
 
   /** Does it once; calls during a round are part of it. */
   run(): void {
-    const { sources, manager, volumes, cgroups, resizes, log } = this.#options;
-    if (!sources().isReady) return;
+    const { sources, manager, volumes, cgroups, resizes, signal, log } = this.#options;
+    if (signal.aborted) return;
+    if (!sources().isReady) return this.soon();
     manager().removeOrphans();
     resizes.collect(this.#known);
     this.#collecting ??= Promise.all([volumes.collect(this.#known), cgroups.collect(this.#known), this.#collectLogs()])

@@ -364,11 +364,14 @@ export class PodManager {
   #publish(record: PodRecord): void {
     const { pod, mirror } = record;
     if (!pod.spec?.containers.length) return;
+    const runtime = this.#kit.cache.pod(pod.metadata.uid);
+    // What cannot be looked at is not lost: what was said of it last stands.
+    if (runtime.incomplete && record.phase === 'syncing') return;
     // First: a container that is probed is not ready only because its probes have not begun.
     this.#kit.probes.follow(record);
     const computed = podStatus({
       pod,
-      runtime: this.#kit.cache.pod(pod.metadata.uid!),
+      runtime,
       ...(record.status ? { previous: record.status } : {}),
       waiting: record.waiting,
       inPostStart: record.inPostStart,

@@ -24,7 +24,7 @@ const rank: Record<RuntimeContainer['state'], number> = { created: 0, running: 1
 /** How long one call that only reads may take, milliseconds. */
 const readTimeoutMs = 120_000;
 /** How long a relist waits for the looks that it makes: one that hangs must not hide what else has changed, milliseconds. */
-const lookPatienceMs = 10_000;
+const lookPatienceMs = 2000;
 
 interface Entry<T> {
   value: T;
