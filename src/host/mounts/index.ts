@@ -4,6 +4,7 @@ export {
   bindMount,
   isMountPoint,
   isOverlay,
+  mountHugePages,
   mountOverlay,
   mountSource,
   mountsUnder,

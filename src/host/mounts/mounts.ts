@@ -17,7 +17,7 @@ import { calls } from '../system-calls/index.ts';
 const flags = { readOnly: 1, noSuid: 2, noDevices: 4, remount: 32, bind: 4096, detach: 2, noFollow: 8 };
 
 /** How a tmpfs is mounted. */
-export interface TmpfsOptions {
+export interface TmpfsOptions extends RootOptions {
   /** Without it the file system may take half of the memory, the kernel's default. */
   sizeBytes?: number;
   mode?: number;
@@ -25,14 +25,38 @@ export interface TmpfsOptions {
   source?: string;
   /** No set-user-id programs and no device files. */
   plainFiles?: boolean;
+  /** Its pages never go to swap, where the kernel (6.4) can promise that. */
+  noSwap?: boolean;
 }
+
+/** Who owns the root of a mounted file system. */
+interface RootOptions {
+  mode?: number;
+  gid?: number;
+}
+
+const rootOptions = ({ mode, gid }: RootOptions): string[] => [
+  ...(mode === undefined ? [] : [`mode=${mode.toString(8)}`]),
+  ...(gid === undefined ? [] : [`gid=${gid}`]),
+];
 
 /** Mounts a tmpfs on a directory. */
 export function mountTmpfs(target: string, options: TmpfsOptions = {}): void {
-  const size = options.sizeBytes ? `size=${options.sizeBytes}` : '';
-  const mode = options.mode === undefined ? '' : `mode=${options.mode.toString(8)}`;
+  const source = options.source ?? 'tmpfs';
   const flag = options.plainFiles ? flags.noSuid | flags.noDevices : 0;
-  calls.mount(options.source ?? 'tmpfs', target, 'tmpfs', flag, [size, mode].filter(Boolean).join(','));
+  const data = [...(options.sizeBytes ? [`size=${options.sizeBytes}`] : []), ...rootOptions(options)];
+  try {
+    calls.mount(source, target, 'tmpfs', flag, [...data, ...(options.noSwap ? ['noswap'] : [])].join(','));
+  } catch (error) {
+    if (!options.noSwap || (error as { code?: string }).code !== 'EINVAL') throw error;
+    calls.mount(source, target, 'tmpfs', flag, data.join(','));
+  }
+}
+
+/** Mounts a file system of huge pages of one size. */
+export function mountHugePages(target: string, options: RootOptions & { pageSizeBytes: number }): void {
+  const data = [`pagesize=${options.pageSizeBytes}`, ...rootOptions(options)];
+  calls.mount('nodev', target, 'hugetlbfs', 0, data.join(','));
 }
 
 /** Shows a file or directory (a path, also `/proc/self/fd/N`) at another place. */

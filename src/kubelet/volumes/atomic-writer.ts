@@ -15,13 +15,13 @@ import {
 import { dirname, join } from 'node:path';
 
 /** Files of a volume by their path inside it. */
-export type Payload = Map<string, { data: Buffer; mode: number }>;
+export type Payload = Map<string, { data: Buffer; mode: number; uid?: number }>;
 
 /**
  * Replaces the files of a volume all at once. Readers see the old or the new set, never a mixture:
  *
- *   <target>/..2026_abc123/key     the files
- *   <target>/..data -> ..2026_abc123     switched by one rename
+ *   <target>/..payload_abc123/key     the files
+ *   <target>/..data -> ..payload_abc123     switched by one rename
  *   <target>/key -> ..data/key     what users read
  *
  * @param gid group that owns the files (fsGroup), or undefined
@@ -30,14 +30,15 @@ export type Payload = Map<string, { data: Buffer; mode: number }>;
 export async function writeAtomically(target: string, payload: Payload, gid?: number): Promise<boolean> {
   const current = await readlink(join(target, '..data')).catch(() => undefined);
   if (current && (await isSame(join(target, current), payload, gid))) return false;
+  await removeDrafts(target, current);
   const made = await mkdtemp(join(target, '..payload_'));
   await chmod(made, 0o755);
-  for (const [path, { data, mode }] of payload) {
+  for (const [path, { data, mode, uid }] of payload) {
     const file = join(made, path);
     await mkdir(dirname(file), { recursive: true, mode: 0o755 });
     await writeFile(file, data, { mode });
     await chmod(file, mode);
-    if (gid !== undefined) await chown(file, 0, gid);
+    if (gid !== undefined || uid !== undefined) await chown(file, uid ?? 0, gid ?? 0);
   }
   const link = join(target, '..data_tmp');
   await rm(link, { force: true });
@@ -46,6 +47,14 @@ export async function writeAtomically(target: string, payload: Payload, gid?: nu
   await linkVisible(target, payload);
   if (current) await rm(join(target, current), { recursive: true, force: true });
   return true;
+}
+
+/** Takes away what a writer that was killed has left. */
+async function removeDrafts(target: string, current: string | undefined): Promise<void> {
+  for (const name of await readdir(target)) {
+    if (name.startsWith('..payload_') && name !== current)
+      await rm(join(target, name), { recursive: true, force: true });
+  }
 }
 
 /** The first parts of the payload's paths are links through ..data; links to what is gone are removed. */
@@ -66,13 +75,19 @@ async function isSame(directory: string, payload: Payload, gid?: number): Promis
     entry.isFile(),
   );
   if (present.length !== payload.size) return false;
-  for (const [path, { data, mode }] of payload) {
+  for (const [path, { data, mode, uid = 0 }] of payload) {
     const file = join(directory, path);
     const [content, info] = await Promise.all([
       readFile(file).catch(() => undefined),
       lstat(file).catch(() => undefined),
     ]);
-    if (!content?.equals(data) || !info || (info.mode & 0o7777) !== mode || (gid !== undefined && info.gid !== gid))
+    if (
+      !content?.equals(data) ||
+      !info ||
+      (info.mode & 0o7777) !== mode ||
+      info.uid !== uid ||
+      (gid !== undefined && info.gid !== gid)
+    )
       return false;
   }
   return true;

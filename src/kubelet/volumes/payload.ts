@@ -52,22 +52,24 @@ async function fromProjection(
   if (source.serviceAccountToken) {
     const { path, ...request } = source.serviceAccountToken;
     const token = await sources.token(pod, request);
-    // A token is for the pod's own user; with another group or user it must be readable to it.
-    return new Map([[path, { data: Buffer.from(token), mode: tokenMode(pod, mode) }]]);
+    return new Map([[path, { data: Buffer.from(token), ...tokenOwner(pod, mode) }]]);
   }
   throw new VolumeError('INVALID', `projected volume source ${Object.keys(source).join(', ')} is not supported`);
 }
 
-/** 0600 when every container runs as root and the volume does not say otherwise; else readable for its group or all. */
-function tokenMode(pod: Pod, mode: number | undefined): number {
-  if (mode !== undefined && mode !== defaultMode) return mode;
-  const { securityContext } = pod.spec;
-  if (securityContext?.fsGroup !== undefined) return 0o640;
-  const users = [
-    securityContext?.runAsUser,
-    ...pod.spec.containers.map((container) => container.securityContext?.runAsUser),
-  ];
-  return users.some((user) => user !== undefined && user !== 0) ? 0o644 : (mode ?? defaultMode);
+/**
+ * Who reads a token: it is for the pod's own user alone when all its containers run as the same, and for the pod's
+ * group where there is one (whose permission is added when the file is written).
+ */
+function tokenOwner(pod: Pod, mode: number | undefined): { mode: number; uid?: number } {
+  const { securityContext, containers, initContainers = [] } = pod.spec;
+  const users = new Set(
+    [...containers, ...initContainers].map((one) => one.securityContext?.runAsUser ?? securityContext?.runAsUser),
+  );
+  const [uid] = users;
+  const single = users.size === 1 && uid !== undefined;
+  if (single) return { mode: 0o600, uid };
+  return { mode: securityContext?.fsGroup === undefined ? (mode ?? defaultMode) : 0o600 };
 }
 
 async function fromConfigMap(

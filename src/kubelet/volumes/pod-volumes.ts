@@ -60,7 +60,7 @@ export function createPodVolumes(options: PodVolumesOptions): VolumeManager {
     ...{ root, client, node, warn, log, clock },
     plugins: [
       ...payload,
-      emptyDirPlugin(),
+      emptyDirPlugin({ node }),
       hostPathPlugin(),
       localPlugin({ root, clock }),
       nfsPlugin({ clock }),

@@ -1,5 +1,5 @@
 import { close, constants, fstat, mkdir as makeDirectory, open } from 'node:fs';
-import { mkdir, realpath, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, realpath, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { bindMount, mountsUnder, unmount } from '../../host/mounts/index.ts';
@@ -60,29 +60,38 @@ async function resolveInside(base: string, subPath: string): Promise<string[]> {
 
 async function openBelow(base: string, parts: string[], subPath: string): Promise<number> {
   let handle = await openFile(base, oPath | constants.O_DIRECTORY);
+  const mode = (await statFile(handle)).mode & 0o7777;
   for (const [index, part] of parts.entries()) {
-    const next = await openPart(handle, part, index < parts.length - 1).catch(async (cause: unknown) => {
-      await closeFile(handle);
-      throw new VolumeError('FAILED', `cannot open subpath ${JSON.stringify(subPath)} at ${JSON.stringify(part)}`, {
-        cause,
-      });
-    });
+    const next = await openPart(handle, part, { directory: index < parts.length - 1, mode }).catch(
+      async (cause: unknown) => {
+        await closeFile(handle);
+        throw new VolumeError('FAILED', `cannot open subpath ${JSON.stringify(subPath)} at ${JSON.stringify(part)}`, {
+          cause,
+        });
+      },
+    );
     await closeFile(handle);
     handle = next;
   }
   return handle;
 }
 
-async function openPart(parent: number, part: string, directory: boolean): Promise<number> {
+/** @param options.mode of a directory that is made: that of the volume, so that whoever may write there may write here */
+async function openPart(
+  parent: number,
+  part: string,
+  { directory, mode }: { directory: boolean; mode: number },
+): Promise<number> {
   const path = `/proc/self/fd/${parent}/${part}`;
-  const mode = oPath | constants.O_NOFOLLOW | (directory ? constants.O_DIRECTORY : 0);
+  const flags = oPath | constants.O_NOFOLLOW | (directory ? constants.O_DIRECTORY : 0);
   let handle: number;
   try {
-    handle = await openFile(path, mode);
+    handle = await openFile(path, flags);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    await makeIn(path, 0o750);
-    handle = await openFile(path, mode | constants.O_DIRECTORY);
+    await makeIn(path, 0o700);
+    handle = await openFile(path, flags | constants.O_DIRECTORY);
+    await chmod(`/proc/self/fd/${handle}`, mode);
   }
   if ((await statFile(handle)).isSymbolicLink()) {
     await closeFile(handle);

@@ -65,6 +65,8 @@ async function setUp(request: SetUpRequest, clock: Clock): Promise<string> {
   }
   await mkdir(path, { recursive: true, mode: 0o750 });
   if (!(await mountsUnder(path)).includes(path)) {
+    // First: what is mounted has its owner, and is not gone through again after a restart of ours.
+    if (fsGroup && !volume.readOnly) await applyFsGroup(devicePath ?? source, fsGroup);
     bindMount(devicePath ?? source, path);
     // The options of a mounted device were given when it was mounted.
     const options = devicePath ? [] : volume.mountOptions;
@@ -73,7 +75,6 @@ async function setUp(request: SetUpRequest, clock: Clock): Promise<string> {
       await mountByProgram({ source: path, target: path, options: ['remount', 'bind', ...options], ...how });
     }
   }
-  if (fsGroup) await applyFsGroup(path, fsGroup);
   return path;
 }
 
