@@ -23,7 +23,7 @@ import { PodSources } from './sources/pod-sources.ts';
 import { Statistics } from './statistics/index.ts';
 import { StatusWriter } from './status/status-writer.ts';
 import { createCsi } from './volumes/csi/create-csi.ts';
-import { createPodVolumes } from './volumes/index.ts';
+import { type ChangeDetection, createPodVolumes } from './volumes/index.ts';
 
 export type { Companion, Ground } from './ground.ts';
 
@@ -134,7 +134,9 @@ function makeVolumes({ settings, api, metrics, log, clock }: Ground, node: NodeR
   const csi = createCsi({ ...base, nodeName, onNews: (podUids) => volumes.changed(podUids) });
   const volumes: ReturnType<typeof createPodVolumes> = createPodVolumes({
     ...base,
-    ...{ metrics, statisticsPeriodMs: durationMs(settings.configuration.volumeStatsAggPeriod) },
+    ...{ metrics, resyncMs: settings.syncFrequencyMs },
+    changeDetection: settings.configuration.configMapAndSecretChangeDetectionStrategy as ChangeDetection,
+    statisticsPeriodMs: durationMs(settings.configuration.volumeStatsAggPeriod),
     plugins: [csi.volumes],
     onInUse: () => node.changed(),
     warn: (pod, reason, message) => events.warning(pod, reason, message),

@@ -1,15 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
-import { isAbsolute, join } from 'node:path';
+import { join } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import {
-  type ContainerConfigSchema,
-  type Mount as CriMount,
-  MountPropagation,
-  NamespaceMode,
-  Signal,
-} from '../../api/cri/index.ts';
-import type { Container, EphemeralContainer, Pod, VolumeMount } from '../../api/index.ts';
+import { type ContainerConfigSchema, NamespaceMode, Signal } from '../../api/cri/index.ts';
+import type { Container, EphemeralContainer, Pod } from '../../api/index.ts';
 import { describeError, PodError } from '../errors.ts';
 import type { PresentImage } from '../images/image-puller.ts';
 import { withGrant } from './container-grant.ts';
@@ -24,11 +18,9 @@ import { newestContainer, type RuntimeSandbox } from './runtime-state.ts';
 import { resourceDefaults, securityDefaults } from './sandbox-config.ts';
 import { containerSecurityContext } from './security-context.ts';
 import { volumeDevices } from './volume-devices.ts';
+import { type Mount, volumeMounts } from './volume-mounts.ts';
 
 type ContainerConfig = MessageInitShape<typeof ContainerConfigSchema>;
-type Mount = Partial<Omit<CriMount, '$typeName' | '$unknown' | 'image'>> & {
-  image?: { image: string; userSpecifiedImage: string };
-};
 
 /** What a container's configuration is made from. */
 export interface ContainerParts {
@@ -50,7 +42,12 @@ export async function makeContainerConfig(kit: PodKit, parts: ContainerParts): P
   const environment = await makeEnvironment(pod, container, environmentSources(kit, pod, sandbox, prepared));
   const lookup = (name: string) => environment.get(name);
   const expand = (text: string) => expandVariables(text, lookup);
-  const mounts = await volumeMounts(kit, parts, environment);
+  const mounts = await volumeMounts(kit, record.pod, {
+    container,
+    volumes: prepared.volumes,
+    environment,
+    signal: record.abort.signal,
+  });
   const own = await ownMounts(kit, parts, mounts);
   const securityContext = containerSecurityContext(pod, container, image.user, securityDefaults(kit));
   const target = (parts.container as EphemeralContainer).targetContainerName;
@@ -130,95 +127,6 @@ function containerAnnotations(
       ? { [annotations.podTerminationGracePeriod]: String(terminationGracePeriodSeconds) }
       : {}),
   };
-}
-
-async function volumeMounts(kit: PodKit, parts: ContainerParts, environment: Map<string, string>): Promise<Mount[]> {
-  const { record, prepared } = parts;
-  const container = parts.container as Container;
-  const mounts: Mount[] = [];
-  for (const [mountIndex, mount] of (container.volumeMounts ?? []).entries()) {
-    const common = {
-      containerPath: isAbsolute(mount.mountPath) ? mount.mountPath : `/${mount.mountPath}`,
-      readonly: (mount.readOnly ?? false) || isReadOnlyVolume(record.pod, mount.name),
-      recursiveReadOnly: mount.recursiveReadOnly === 'Enabled',
-      propagation: propagation(mount),
-    };
-    const volume = record.pod.spec!.volumes?.find(({ name }) => name === mount.name);
-    if (volume?.image) {
-      mounts.push(await imageMount(kit, record, volume, mount, common));
-      continue;
-    }
-    const volumePath = prepared.volumes.get(mount.name);
-    if (volumePath === undefined) {
-      throw configError(`cannot find volume "${mount.name}" to mount into container "${container.name}"`);
-    }
-    const subPath = expandSubPath(mount, environment);
-    const hostPath = subPath
-      ? await kit.volumes
-          .subPath(record.pod, { container: container.name, mountIndex, volume: mount.name, volumePath, subPath })
-          .catch((error: unknown) => {
-            throw configError(
-              `failed to prepare subPath for volumeMount "${mount.name}" of container "${container.name}"`,
-              error,
-            );
-          })
-      : volumePath;
-    mounts.push({ ...common, hostPath });
-  }
-  return mounts;
-}
-
-/** A claim (or a driver's volume) that the pod takes read-only is so for all its containers. */
-function isReadOnlyVolume({ spec }: Pod, name: string): boolean {
-  const volume = spec.volumes?.find((one) => one.name === name);
-  return volume?.persistentVolumeClaim?.readOnly ?? volume?.nfs?.readOnly ?? volume?.csi?.readOnly ?? false;
-}
-
-/** An image as a volume: the runtime mounts it. */
-async function imageMount(
-  kit: PodKit,
-  record: PodRecord,
-  volume: { name: string; image?: { reference?: string; pullPolicy?: string } },
-  mount: VolumeMount,
-  common: Mount,
-): Promise<Mount> {
-  const { reference, pullPolicy } = volume.image!;
-  const wanted = {
-    name: volume.name,
-    image: reference ?? '',
-    ...(pullPolicy ? { imagePullPolicy: pullPolicy } : {}),
-  };
-  const { ref } = await kit.images.ensure(record.pod, wanted, { signal: record.abort.signal });
-  return {
-    ...common,
-    readonly: true,
-    image: { image: ref, userSpecifiedImage: reference ?? '' },
-    imageSubPath: mount.subPath ?? '',
-  };
-}
-
-function expandSubPath(mount: VolumeMount, environment: Map<string, string>): string {
-  let { subPath = '' } = mount;
-  if (mount.subPathExpr) {
-    let missing: string | undefined;
-    subPath = expandVariables(mount.subPathExpr, (name) => {
-      const value = environment.get(name);
-      if (value === undefined) missing ??= name;
-      return value;
-    });
-    if (missing) throw configError(`missing value for "${missing}"`);
-  }
-  if (subPath === '') return '';
-  if (isAbsolute(subPath)) throw configError(`error SubPath \`${subPath}\` must not be an absolute path`);
-  if (subPath.split('/').includes('..'))
-    throw configError(`unable to provision SubPath \`${subPath}\`: must not contain '..'`);
-  return subPath;
-}
-
-function propagation({ mountPropagation }: VolumeMount): MountPropagation {
-  if (mountPropagation === 'HostToContainer') return MountPropagation.PROPAGATION_HOST_TO_CONTAINER;
-  if (mountPropagation === 'Bidirectional') return MountPropagation.PROPAGATION_BIDIRECTIONAL;
-  return MountPropagation.PROPAGATION_PRIVATE;
 }
 
 /** The files that every container gets from the kubelet: /etc/hosts and the place for its termination message. */

@@ -12,7 +12,8 @@ import {
   symlink,
   writeFile,
 } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, isAbsolute, join } from 'node:path';
+import { VolumeError } from './volume-error.ts';
 
 /** Files of a volume by their path inside it. */
 export type Payload = Map<string, { data: Buffer; mode: number; uid?: number }>;
@@ -28,6 +29,7 @@ export type Payload = Map<string, { data: Buffer; mode: number; uid?: number }>;
  * @returns whether anything was written
  */
 export async function writeAtomically(target: string, payload: Payload, gid?: number): Promise<boolean> {
+  checkPaths(payload);
   const current = await readlink(join(target, '..data')).catch(() => undefined);
   if (current && (await isSame(join(target, current), payload, gid))) return false;
   await removeDrafts(target, current);
@@ -47,6 +49,23 @@ export async function writeAtomically(target: string, payload: Payload, gid?: nu
   await linkVisible(target, payload);
   if (current) await rm(join(target, current), { recursive: true, force: true });
   return true;
+}
+
+/** Nothing is written outside of the volume, nor where our own names are. @throws VolumeError */
+function checkPaths(payload: Payload): void {
+  for (const path of payload.keys()) {
+    const parts = path.split('/');
+    const problem = isAbsolute(path)
+      ? 'is absolute'
+      : parts.includes('..')
+        ? 'leaves the volume'
+        : path.startsWith('..')
+          ? "begins with '..'"
+          : Buffer.byteLength(path) > 4096 || parts.some((part) => Buffer.byteLength(part) > 255)
+            ? 'is too long'
+            : undefined;
+    if (problem) throw new VolumeError('INVALID', `path ${JSON.stringify(path)} ${problem}: choose another`);
+  }
 }
 
 /** Takes away what a writer that was killed has left. */

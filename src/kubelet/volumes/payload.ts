@@ -1,4 +1,5 @@
 import type {
+  ClusterTrustBundleProjection,
   ConfigMap,
   DownwardAPIVolumeFile,
   KeyToPath,
@@ -17,7 +18,11 @@ export interface PayloadSources {
   configMap(pod: Pod, namespace: string, name: string): Promise<ConfigMap | undefined>;
   secret(pod: Pod, namespace: string, name: string): Promise<Secret | undefined>;
   token(pod: Pod, request: { audience?: string; expirationSeconds?: number }): Promise<string>;
+  /** The certificates (PEM) of ClusterTrustBundles, each once. */
+  trustBundle(source: ClusterTrustBundleProjection): Promise<string>;
   node(): Node | undefined;
+  /** Nobody tells when a ConfigMap or a Secret changes: it has to be looked at now and then. */
+  changesUnheard: boolean;
   /** The pod needs nothing any more. */
   forget(podUid: string): void;
   stop(): void;
@@ -53,6 +58,10 @@ async function fromProjection(
     const { path, ...request } = source.serviceAccountToken;
     const token = await sources.token(pod, request);
     return new Map([[path, { data: Buffer.from(token), ...tokenOwner(pod, mode) }]]);
+  }
+  if (source.clusterTrustBundle) {
+    const data = Buffer.from(await sources.trustBundle(source.clusterTrustBundle));
+    return new Map([[source.clusterTrustBundle.path, { data, mode: mode ?? defaultMode }]]);
   }
   throw new VolumeError('INVALID', `projected volume source ${Object.keys(source).join(', ')} is not supported`);
 }

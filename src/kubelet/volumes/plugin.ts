@@ -92,6 +92,8 @@ export interface VolumePlugin {
   tearDown(found: VolumeOnDisk): Promise<void>;
   /** Whether the volume's content follows objects of the API: then setUp is called again whenever one of them changes. */
   follows?(volume: ResolvedVolume): boolean;
+  /** Whether a volume must also be set up anew each syncFrequency: nobody tells of all that it follows. */
+  resyncs?(volume: ResolvedVolume): boolean;
   /** How full it is. Without it: what the file system says, or (`tree`) the sizes of its files added up. */
   readonly usage?: 'tree' | 'filesystem' | 'none' | ((found: VolumeOnDisk) => Promise<VolumeUsage | undefined>);
   /** For what a controller attaches to the node. */

@@ -3,7 +3,7 @@ import type { Clock } from '../../async/index.ts';
 import type { ApiClient } from '../../client/index.ts';
 import type { Logger } from '../../log/index.ts';
 import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
-import { ObjectCache } from './object-cache.ts';
+import { type ChangeDetection, ObjectCache } from './object-cache.ts';
 import { Operations } from './operations.ts';
 import type { VolumePlugin } from './plugin.ts';
 import { emptyDirPlugin } from './plugins/empty-dir.ts';
@@ -12,6 +12,7 @@ import { localPlugin } from './plugins/local.ts';
 import { nfsPlugin } from './plugins/nfs.ts';
 import { payloadPlugins } from './plugins/payload.ts';
 import { ServiceAccountTokens } from './service-account-tokens.ts';
+import { readTrustBundle } from './trust-bundle.ts';
 import { VolumeManager } from './volume-manager.ts';
 import { VolumeMeter } from './volume-meter.ts';
 
@@ -31,6 +32,10 @@ export interface PodVolumesOptions {
   /** The same for what happened as it should. */
   note?: (pod: Pod, reason: string, message: string) => void;
   metrics?: KubeletMetrics;
+  /** How changes of ConfigMaps and Secrets are heard of. Default Watch. */
+  changeDetection?: ChangeDetection;
+  /** Time between looks at what changes unheard, milliseconds (syncFrequency). */
+  resyncMs: number;
   /** Time between measurements of a volume, milliseconds; negative: they are not measured. */
   statisticsPeriodMs: number;
   log: Logger;
@@ -39,14 +44,21 @@ export interface PodVolumesOptions {
 
 /** Makes pods' volumes. */
 export function createPodVolumes(options: PodVolumesOptions): VolumeManager {
-  const { root, client, node, warn, log, clock } = options;
-  const objects = new ObjectCache(client, { log, clock, onChange: (podUids) => manager.changed(podUids) });
+  const { root, client, node, warn, changeDetection = 'Watch', log, clock } = options;
+  const objects = new ObjectCache(client, {
+    log,
+    clock,
+    strategy: changeDetection,
+    onChange: (podUids) => manager.changed(podUids),
+  });
   const tokens = new ServiceAccountTokens(client, clock, (podUid) => manager.changed([podUid]));
   const payload = payloadPlugins({
     configMap: (pod, namespace, name) => objects.configMap(pod.metadata.uid, namespace, name),
     secret: (pod, namespace, name) => objects.secret(pod.metadata.uid, namespace, name),
     token: (pod, request) => tokens.get(pod, request),
+    trustBundle: (source) => readTrustBundle(client, source),
     node,
+    changesUnheard: changeDetection !== 'Watch',
     forget: (podUid) => {
       objects.release(podUid);
       tokens.release(podUid);
@@ -69,6 +81,7 @@ export function createPodVolumes(options: PodVolumesOptions): VolumeManager {
     onInUse: options.onInUse ?? (() => {}),
     note: options.note ?? (() => {}),
     operations: new Operations(clock, options.metrics),
+    resyncMs: options.resyncMs,
     meter: new VolumeMeter(clock, options.statisticsPeriodMs),
   });
   return manager;

@@ -80,6 +80,7 @@ function makeManager(plugins: VolumePlugin[], events: string[] = []): VolumeMana
     note: () => {},
     warn: (_pod, reason, message) => events.push(`${reason}: ${message}`),
     operations: new Operations(systemClock),
+    resyncMs: 60_000,
     meter: new VolumeMeter(systemClock, 60_000),
     log: createLogger('test', () => {}),
     clock: systemClock,

@@ -31,6 +31,8 @@ export interface VolumeManagerOptions {
   note: (pod: Pod, reason: string, message: string) => void;
   warn: (pod: Pod, reason: string, message: string) => void;
   operations: Operations;
+  /** Time between looks at what changes unheard, milliseconds. */
+  resyncMs: number;
   meter: VolumeMeter;
   log: Logger;
   clock: Clock;
@@ -68,6 +70,8 @@ export class VolumeManager implements PodVolumes {
   readonly #attached: AttachedVolumes;
   readonly #refresh: KeyedQueue;
   readonly #expansion: Expansion;
+  /** Operations under way, by pod. */
+  readonly #working = new Map<string, Set<Promise<unknown>>>();
 
   constructor(options: VolumeManagerOptions) {
     this.#options = options;
@@ -92,7 +96,7 @@ export class VolumeManager implements PodVolumes {
       if (!signal.aborted) throw cause;
       throw this.#timeout(entry, volumes, signal);
     });
-    return new Map(volumes.map(({ name }) => [name, entry.mounted.get(name)!.hostPath]));
+    return new Map(volumes.map(({ name }) => [name, hostPathOf(entry, name)]));
   }
 
   subPath(
@@ -111,6 +115,8 @@ export class VolumeManager implements PodVolumes {
     this.#options.meter.forget(podUid);
     for (const { forget } of plugins) forget?.(podUid);
     this.#expansion.forget(podUid);
+    // What is being made is made, or given up, before it is looked for.
+    await Promise.allSettled(this.#working.get(podUid) ?? []);
     await Promise.all([this.#devices.rebuild(), this.#attached.rebuild()]);
     await removePodDirectories(root, podUid, ['volume-subpaths']);
     const results = await Promise.allSettled(
@@ -184,11 +190,31 @@ export class VolumeManager implements PodVolumes {
     const onFailure = (error: unknown): void => this.#tell(entry, volume, error);
     await this.#attempts.until(key, { owner: uid, signal, onFailure }, async () => {
       const resolved = await this.#resolve(entry, volume);
-      await this.#serial.run(`${uid}/${resolved.directoryName}`, async () => {
+      await this.#run(uid, resolved.directoryName, async () => {
         if (entry.mounted.has(volume.name) || this.#entries.get(uid) !== entry) return;
         entry.mounted.set(volume.name, await this.#setUp(entry.pod, resolved, signal));
       });
     });
+    this.#resyncLater(entry);
+  }
+
+  /** Runs an operation in the turn of its volume. */
+  async #run(podUid: string, name: string, task: () => Promise<void>): Promise<void> {
+    const running = this.#serial.run(`${podUid}/${name}`, task);
+    const all = this.#working.get(podUid) ?? new Set();
+    this.#working.set(podUid, all.add(running));
+    try {
+      await running;
+    } finally {
+      all.delete(running);
+      if (all.size === 0) this.#working.delete(podUid);
+    }
+  }
+
+  /** Nobody tells of changes of what some volumes follow. */
+  #resyncLater({ pod, mounted }: Entry): void {
+    if ([...mounted.values()].some(({ plugin, request }) => plugin.resyncs?.(request.volume)))
+      this.#refresh.addAfter(pod.metadata.uid, this.#options.resyncMs);
   }
 
   async #resolve(entry: Entry, volume: Volume): Promise<ResolvedVolume> {
@@ -265,7 +291,7 @@ export class VolumeManager implements PodVolumes {
     if (!entry) return;
     const following = [...entry.mounted.values()].filter(({ plugin, request }) => plugin.follows?.(request.volume));
     for (const { plugin, request } of following) {
-      await this.#serial.run(`${podUid}/${request.name}`, async () => {
+      await this.#run(podUid, request.name, async () => {
         if (this.#entries.get(podUid) !== entry) return;
         const signal = AbortSignal.timeout(60_000);
         await during('MountVolume.SetUp', request.volume, () =>
@@ -276,6 +302,7 @@ export class VolumeManager implements PodVolumes {
         });
       });
     }
+    this.#resyncLater(entry);
   }
 
   #tell(entry: Entry, volume: Volume, error: unknown): void {
@@ -295,6 +322,12 @@ export class VolumeManager implements PodVolumes {
     const text = [...reasons, 'context deadline exceeded'].join(': ');
     return new VolumeError('TIMEOUT', unmountedText(missing, unprocessed, text), { cause: signal.reason });
   }
+}
+
+function hostPathOf({ mounted }: Entry, name: string): string {
+  const found = mounted.get(name);
+  if (!found) throw new VolumeError('FAILED', `volume "${name}" was taken away while it was being set up`);
+  return found.hostPath;
 }
 
 function unmountedText(missing: string[], unprocessed: string[], reason: string): string {

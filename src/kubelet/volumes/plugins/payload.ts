@@ -24,10 +24,15 @@ export function payloadPlugins(sources: PayloadSources): VolumePlugin[] {
     setUp: (request) => setUp(request, sources, { inMemory: kind !== 'configMap' }),
     tearDown: tearDownUnknown,
     follows: () => true,
+    resyncs: ({ volume }) => (sources.changesUnheard && kind !== 'downwardAPI') || hasTrustBundle(volume),
     // One of them speaks for all.
     ...(kind === 'projected' ? { forget: sources.forget, stop: sources.stop } : {}),
     usage: kind === 'configMap' ? 'tree' : 'filesystem',
   }));
+}
+
+function hasTrustBundle({ projected }: Volume): boolean {
+  return projected?.sources?.some(({ clusterTrustBundle }) => clusterTrustBundle) ?? false;
 }
 
 async function setUp(
