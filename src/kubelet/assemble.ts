@@ -82,7 +82,7 @@ export function assemble(ground: Ground) {
   const directory: KubeletPodDirectory = new KubeletPodDirectory({
     ...{ settings, cache, records: () => manager.records(), timelines: () => timelines.list() },
   });
-  const statistics = new Statistics({ settings, client, cache, clock, log });
+  const statistics = new Statistics({ settings, client, cache, volumes, clock, log });
   const nodeUid = () => node.node()?.metadata.uid;
   const sources: PodSources = new PodSources({ settings, client: api, manager, status, nodeUid, clock, log });
   const leftovers = new Housekeeping({ settings, ...later, cache, volumes, cgroups, resizes, signal, clock, log });

@@ -171,6 +171,10 @@ const disks = {
   kubelet_volume_stats_inodes: gauge('Inodes of a volume', 'namespace', 'persistentvolumeclaim'),
   kubelet_volume_stats_inodes_free: gauge('Free inodes of a volume', 'namespace', 'persistentvolumeclaim'),
   kubelet_volume_stats_inodes_used: gauge('Used inodes of a volume', 'namespace', 'persistentvolumeclaim'),
+  kubelet_volume_stats_health_status_abnormal: gauge(
+    'Whether a volume is not well, as its driver says: 1, or 0',
+    ...['namespace', 'persistentvolumeclaim'],
+  ),
   kubelet_container_log_filesystem_used_bytes: gauge(
     "Bytes of a container's logs",
     'uid',

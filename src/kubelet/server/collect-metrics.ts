@@ -2,7 +2,6 @@ import { readdirSync } from 'node:fs';
 import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import { readySandbox } from '../pods/runtime-state.ts';
 import { readText } from '../resources/index.ts';
-import { claimOf } from '../statistics/index.ts';
 import type { KubeletServerOptions } from './server-options.ts';
 
 /** Sets what is read when /metrics is asked for: the process, the node, volumes and logs. */
@@ -46,12 +45,22 @@ function collectProcess(metrics: KubeletMetrics): void {
   if (most) metrics.set('process_max_fds', Number(most));
 }
 
+/** What is told of a claim's volume: the metric's last part, and where it is found. */
+const volumeAmounts = [
+  ['capacity_bytes', 'capacityBytes'],
+  ['available_bytes', 'availableBytes'],
+  ['used_bytes', 'usedBytes'],
+  ['inodes', 'inodes'],
+  ['inodes_free', 'inodesFree'],
+  ['inodes_used', 'inodesUsed'],
+] as const;
+
 /** Volumes of claims, and logs. */
-async function collectDisks({ metrics, statistics, pods: directory }: KubeletServerOptions): Promise<void> {
+async function collectDisks({ metrics, statistics }: KubeletServerOptions): Promise<void> {
   const pods = await statistics.pods();
   const { volumes, logs } = await statistics.disks(pods);
-  const names = ['capacity_bytes', 'available_bytes', 'used_bytes', 'inodes', 'inodes_free', 'inodes_used'] as const;
-  for (const name of names) metrics.clear(`kubelet_volume_stats_${name}`);
+  for (const [name] of volumeAmounts) metrics.clear(`kubelet_volume_stats_${name}`);
+  metrics.clear('kubelet_volume_stats_health_status_abnormal');
   metrics.clear('kubelet_container_log_filesystem_used_bytes');
   for (const { uid, name: pod, namespace, containers } of pods) {
     for (const { id, name: container } of containers) {
@@ -59,17 +68,15 @@ async function collectDisks({ metrics, statistics, pods: directory }: KubeletSer
       if (bytes !== undefined)
         metrics.set('kubelet_container_log_filesystem_used_bytes', bytes, { uid, namespace, pod, container });
     }
-    const spec = directory.podByUid(uid);
-    for (const volume of volumes.get(uid) ?? []) {
-      const claim = spec && claimOf(spec, volume.name);
+    for (const { claim, usage } of volumes.get(uid) ?? []) {
       if (!claim) continue;
       const labels = { namespace, persistentvolumeclaim: claim };
-      metrics.set('kubelet_volume_stats_capacity_bytes', volume.capacityBytes, labels);
-      metrics.set('kubelet_volume_stats_available_bytes', volume.availableBytes, labels);
-      metrics.set('kubelet_volume_stats_used_bytes', volume.usedBytes, labels);
-      metrics.set('kubelet_volume_stats_inodes', volume.inodes, labels);
-      metrics.set('kubelet_volume_stats_inodes_free', volume.inodesFree, labels);
-      metrics.set('kubelet_volume_stats_inodes_used', volume.inodesUsed, labels);
+      for (const [name, key] of volumeAmounts) {
+        const amount = usage[key];
+        if (amount !== undefined) metrics.set(`kubelet_volume_stats_${name}`, amount, labels);
+      }
+      if (usage.abnormal !== undefined)
+        metrics.set('kubelet_volume_stats_health_status_abnormal', Number(usage.abnormal), labels);
     }
   }
 }

@@ -23,7 +23,7 @@ export function readOnlyRoutes(options: KubeletServerOptions): Routes {
   const checks = healthChecks(options.problem);
   const summary = (asked: Asked) => {
     const only = ['1', 'true'].includes(asked.url.searchParams.get('only_cpu_and_memory') ?? '');
-    const parts = { statistics, nodeName: settings.nodeName, pod: pods.podByUid.bind(pods), now: () => clock.now() };
+    const parts = { statistics, nodeName: settings.nodeName, now: () => clock.now() };
     return makeSummary(parts, only ? 'cpu_and_memory' : undefined);
   };
   return {

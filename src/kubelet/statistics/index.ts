@@ -1,5 +1,5 @@
 export { cadvisorMetrics } from './cadvisor-metrics.ts';
 export { resourceMetrics } from './resource-metrics.ts';
 export { Statistics } from './statistics.ts';
-export { claimOf, makeSummary } from './summary.ts';
+export { makeSummary } from './summary.ts';
 export type { ContainerUsage, DiskUsage, PodUsage, Usage } from './usage.ts';

@@ -3,15 +3,15 @@ import type { ContainerStats } from '../../api/cri/index.ts';
 import type { Clock } from '../../async/index.ts';
 import { type CgroupTree, openCgroups } from '../../host/cgroups/index.ts';
 import type { Logger } from '../../log/index.ts';
-import { durationMs } from '../config/duration.ts';
 import type { KubeletSettings } from '../config/settings.ts';
+import type { PodVolumes } from '../pods/ports.ts';
 import type { RuntimeCache } from '../pods/runtime-cache.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
 import { type RuntimeContainer, type RuntimePod, readySandbox } from '../pods/runtime-state.ts';
 import { makeBreather } from './breather.ts';
 import { CgroupIndex } from './cgroup-index.ts';
 import { fromRuntime } from './container-usage.ts';
-import { measureLogs, measureVolumes, type TreeUsage, type VolumeUsage } from './disk-usage.ts';
+import { measureLogs, type TreeUsage } from './disk-usage.ts';
 import { Fresh } from './fresh.ts';
 import { type ImageFileSystems, readImageFileSystems } from './image-file-systems.ts';
 import { type InterfaceUsage, readInterfaces } from './network-usage.ts';
@@ -24,6 +24,8 @@ export interface StatisticsOptions {
   settings: KubeletSettings;
   client: RuntimeClient;
   cache: RuntimeCache;
+  /** How full volumes are, as last measured. */
+  volumes: Pick<PodVolumes, 'statistics'>;
   clock: Clock;
   log: Logger;
 }
@@ -47,7 +49,6 @@ export class Statistics {
   readonly #pods: Fresh<PodUsage[]>;
   readonly #layers: Fresh<DiskUsage['layers']>;
   readonly #images: Fresh<ImageFileSystems>;
-  readonly #volumes = new Map<string, { at: number; usage: VolumeUsage[] }>();
 
   constructor(options: StatisticsOptions) {
     const { settings, client, clock, log } = options;
@@ -101,24 +102,9 @@ export class Statistics {
   async disks(pods: readonly PodUsage[]): Promise<DiskUsage> {
     const layers = await this.#layers.get().catch((): DiskUsage['layers'] => new Map());
     const logs = new Map<string, TreeUsage>();
-    const volumes = new Map<string, VolumeUsage[]>();
-    for (const { uid, containers } of pods) {
-      volumes.set(uid, await this.#volumesOf(uid));
+    for (const { containers } of pods)
       for (const { id, logPath } of containers) if (logPath) logs.set(id, await measureLogs(dirname(logPath)));
-    }
-    for (const uid of this.#volumes.keys()) if (!volumes.has(uid)) this.#volumes.delete(uid);
-    return { layers, logs, volumes };
-  }
-
-  async #volumesOf(uid: string): Promise<VolumeUsage[]> {
-    const { clock, settings } = this.#options;
-    const periodMs = durationMs(String(settings.configuration['volumeStatsAggPeriod']));
-    if (periodMs < 0) return [];
-    const known = this.#volumes.get(uid);
-    if (known && clock.monotonic() - known.at < periodMs) return known.usage;
-    const usage = await measureVolumes(`${settings.rootDirectory}/pods/${uid}`);
-    this.#volumes.set(uid, { at: clock.monotonic(), usage });
-    return usage;
+    return { layers, logs, volumes: Map.groupBy(this.#options.volumes.statistics(), ({ podUid }) => podUid) };
   }
 
   async #readPods(): Promise<PodUsage[]> {

@@ -1,6 +1,5 @@
-import type { Pod } from '../../api/index.ts';
 import type { Pressure, PressureLine } from '../../host/cgroups/index.ts';
-import type { VolumeUsage } from './disk-usage.ts';
+import type { VolumeStatistics } from '../pods/ports.ts';
 import type { StoreUsage } from './image-file-systems.ts';
 import { type InterfaceUsage, mainInterface, readInterfaces } from './network-usage.ts';
 import type { FileSystemUsage, NodeUsage } from './node-usage.ts';
@@ -11,8 +10,6 @@ import type { ContainerUsage, DiskUsage, PodUsage, Usage } from './usage.ts';
 export interface SummaryOptions {
   statistics: Statistics;
   nodeName: string;
-  /** The pod of a uid, for claims. */
-  pod(uid: string): Pod | undefined;
   /** Milliseconds since 1970. */
   now(): number;
 }
@@ -69,7 +66,7 @@ export async function makeSummary(options: SummaryOptions, only?: 'cpu_and_memor
       },
       rlimit: { time, maxpid: node.maximumProcesses, curproc: node.processes },
     },
-    pods: pods.map((pod) => wholePod(pod, disks, node, options.pod(pod.uid), apiTime(now()))),
+    pods: pods.map((pod) => wholePod(pod, disks, node, apiTime(now()))),
   };
 }
 
@@ -122,14 +119,15 @@ function swap({ swapBytes = 0n, swapLimitBytes }: Usage, time: string): object {
   };
 }
 
-function wholePod(pod: PodUsage, disks: DiskUsage, node: NodeUsage, spec: Pod | undefined, time: string): object {
+function wholePod(pod: PodUsage, disks: DiskUsage, node: NodeUsage, time: string): object {
   const volumes = disks.volumes.get(pod.uid) ?? [];
   let [bytes, inodes] = [0, 0];
   const add = (usage: { bytes: number; inodes: number } | undefined) => {
     bytes += usage?.bytes ?? 0;
     inodes += usage?.inodes ?? 0;
   };
-  for (const { own, usedBytes, inodesUsed } of volumes) if (!own) add({ bytes: usedBytes, inodes: inodesUsed });
+  for (const { onNodeDisk, usage } of volumes)
+    if (onNodeDisk) add({ bytes: usage.usedBytes ?? 0, inodes: usage.inodesUsed ?? 0 });
   const containers = pod.containers.map((container) => {
     const [layer, logs] = [disks.layers.get(container.id), disks.logs.get(container.id)];
     add(layer);
@@ -145,25 +143,18 @@ function wholePod(pod: PodUsage, disks: DiskUsage, node: NodeUsage, spec: Pod | 
     containers,
     ...podUsage(pod),
     ...network(pod.network, time),
-    ...(volumes.length > 0 ? { volume: volumes.map((volume) => volumeSummary(volume, spec, time)) } : {}),
+    ...(volumes.length > 0 ? { volume: volumes.map(volumeSummary) } : {}),
     'ephemeral-storage': part(node.fileSystem, { bytes, inodes }, time),
   };
 }
 
-function volumeSummary(volume: VolumeUsage, pod: Pod | undefined, time: string): object {
-  const { name, capacityBytes, availableBytes, usedBytes, inodes, inodesFree, inodesUsed } = volume;
-  const claim = pod && claimOf(pod, name);
+function volumeSummary({ volume, claim, namespace, atMs, usage }: VolumeStatistics): object {
+  const { abnormal, ...amounts } = usage;
   return {
-    ...{ time, availableBytes, capacityBytes, usedBytes, inodesFree, inodes, inodesUsed, name },
-    ...(claim ? { pvcRef: { name: claim, namespace: pod.metadata.namespace } } : {}),
+    ...{ time: apiTime(atMs), ...amounts, name: volume },
+    ...(claim ? { pvcRef: { name: claim, namespace } } : {}),
+    ...(abnormal === undefined ? {} : { volumeHealthStats: { abnormal } }),
   };
-}
-
-/** The claim that a volume of a pod is, also one that was made for the pod. */
-export function claimOf(pod: Pod, volumeName: string): string | undefined {
-  const volume = pod.spec.volumes?.find(({ name }) => name === volumeName);
-  if (volume?.ephemeral) return `${pod.metadata.name}-${volumeName}`;
-  return volume?.persistentVolumeClaim?.claimName;
 }
 
 function systemContainers(statistics: Statistics, node: NodeUsage): object[] {

@@ -1,5 +1,6 @@
 import type { CgroupSample } from '../../host/cgroups/index.ts';
-import type { TreeUsage, VolumeUsage } from './disk-usage.ts';
+import type { VolumeStatistics } from '../pods/ports.ts';
+import type { TreeUsage } from './disk-usage.ts';
 import type { InterfaceUsage } from './network-usage.ts';
 
 /** What a cgroup uses, with when that was. */
@@ -39,7 +40,8 @@ export interface PodUsage {
 
 /** What disks hold of pods: volumes, logs and layers. Measured more rarely. */
 export interface DiskUsage {
-  volumes: Map<string, VolumeUsage[]>;
+  /** By pod uid. */
+  volumes: Map<string, VolumeStatistics[]>;
   /** By container id. */
   logs: Map<string, TreeUsage>;
   /** Writable layers, by container id. */
