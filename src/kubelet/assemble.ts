@@ -18,6 +18,8 @@ import { RuntimeCache } from './pods/runtime-cache.ts';
 import { RuntimeWatch } from './pods/runtime-watch.ts';
 import { ProbeManager } from './probes/probe-manager.ts';
 import { type MachineCapacity, readMachineCapacity } from './resources/index.ts';
+import { makeShutdown } from './shutdown/make-shutdown.ts';
+import type { NodeShutdown } from './shutdown/node-shutdown.ts';
 import { createObjectReader } from './sources/object-reader.ts';
 import { PodSources } from './sources/pod-sources.ts';
 import { Statistics } from './statistics/index.ts';
@@ -43,7 +45,8 @@ export function assemble(ground: Ground) {
   const events = new PodEvents(recorder, log);
   const capacity = readMachineCapacity(settings.rootDirectory);
   const cache: RuntimeCache = new RuntimeCache(client, clock, (uid, one) => manager.runtimeChanged(uid, one));
-  const inputs = { volumesInUse: () => volumes.inUse(), devices: () => devices.counts() };
+  const problem = () => shutdown.problem;
+  const inputs = { volumesInUse: () => volumes.inUse(), devices: () => devices.counts(), problem };
   const node: NodeReporter = makeNode(ground, capacity, cache, recorder, inputs);
   const { volumes, csi } = makeVolumes(ground, node, events);
   const objects = createObjectReader(api, { clock, log, signal });
@@ -57,7 +60,8 @@ export function assemble(ground: Ground) {
   const later = { manager: () => manager, sources: () => sources };
   const allocation = makeAllocation(ground, { cache, node, ...later });
   const { grants, devices } = allocation;
-  const handlers = { allocation: [allocation.admission] };
+  const shutdown: NodeShutdown = makeShutdown(ground, { recorder, node, ...later });
+  const handlers = { allocation: [allocation.admission], last: [shutdown] };
   const resources = makeResources(ground, { capacity, recorder, node, events, grants, ...handlers, ...later });
   const { cgroups, admission, memory, resizes } = resources;
   const imageParts = makeImages(ground, { events, recorder, cache, objects, node, ...later });
@@ -89,7 +93,7 @@ export function assemble(ground: Ground) {
   const housekeeping = () => leftovers.run();
   const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, metrics, onRelist: housekeeping });
   const plugins = makePlugins(ground, { CSIPlugin: csi.registration, DevicePlugin: devices.plugins });
-  const companions: Companion[] = [...allocation.companions, ...resources.companions, imageParts];
+  const companions: Companion[] = [...allocation.companions, ...resources.companions, imageParts, shutdown];
   const parts = { plugins, watch, sources, node, manager, probes, status, volumes, directory, cache, housekeeping };
   return { ...parts, statistics, companions };
 }
@@ -108,10 +112,10 @@ function makeNode(
   capacity: MachineCapacity,
   cache: RuntimeCache,
   events: EventRecorder | undefined,
-  inputs: Pick<NodeInputs, 'volumesInUse' | 'devices'>,
+  inputs: Pick<NodeInputs, 'volumesInUse' | 'devices'> & { problem(): string | undefined },
 ): NodeReporter {
   const podLifecycleProblem = (): string | undefined => {
-    if (cache.ageMs <= staleViewMs) return undefined;
+    if (cache.ageMs <= staleViewMs) return inputs.problem();
     const seconds = Math.round(cache.ageMs / 1000);
     return `PLEG is not healthy: pleg was last seen active ${seconds}s ago; threshold is 3m0s`;
   };

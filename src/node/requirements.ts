@@ -75,6 +75,12 @@ export const testRequirements: readonly Requirement[] = [
     package: 'python3-minimal',
     use: 'reads what Node cannot: extended attributes',
   },
+  {
+    program: 'dbus-daemon',
+    paths: inPath('dbus-daemon'),
+    package: 'dbus-daemon',
+    use: 'a bus for shutdowns of the node',
+  },
   { program: 'skopeo', paths: inPath('skopeo'), package: 'skopeo', use: 'another client of registries' },
   { program: 'docker-registry', paths: inPath('docker-registry'), package: 'docker-registry', use: 'another registry' },
 ];

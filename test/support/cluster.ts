@@ -71,17 +71,10 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** `deckhand up --detach`, again after a down or a crash. */
-  async up(options: string[] = []): Promise<void> {
+  async up(options: string[] = [], environment: Record<string, string> = {}): Promise<void> {
     const before = performance.now();
-    const result = await this.deckhand([
-      'up',
-      '--detach',
-      '--data-dir',
-      this.dataDirectory,
-      '--node-name',
-      'node-1',
-      ...options,
-    ]);
+    const head = ['up', '--detach', '--data-dir', this.dataDirectory, '--node-name', 'node-1'];
+    const result = await this.deckhand([...head, ...options], { environment });
     this.startMs = performance.now() - before;
     if (result.status !== 0)
       throw new Error(`deckhand up: status ${result.status}\n${result.stderr}${result.stdout}${await this.logs()}`);

@@ -62,6 +62,10 @@ export const results = {
   recv: declare<[fd: number, data: Bytes, length: number, flags: number]>(
     'long recv(int fd, _Out_ void *data, size_t length, int flags)',
   ),
+  sendmsg: declare<[fd: number, message: Bytes, flags: number]>('long sendmsg(int fd, const void *message, int flags)'),
+  recvmsg: declare<[fd: number, message: Bytes, flags: number]>(
+    'long recvmsg(int fd, _Inout_ void *message, int flags)',
+  ),
   setsockopt: declare<[fd: number, level: number, name: number, value: Bytes, length: number]>(
     'int setsockopt(int fd, int level, int name, const void *value, unsigned int length)',
   ),

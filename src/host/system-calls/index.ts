@@ -1,3 +1,3 @@
 export { calls, results } from './calls.ts';
 export { errnoName, hasErrno, SystemCallError } from './errors.ts';
-export type { LibraryCall } from './library.ts';
+export { addressOf, type LibraryCall } from './library.ts';

@@ -17,6 +17,11 @@ function open() {
   return opened;
 }
 
+/** Where the bytes are in memory, for structures that point at others. They have to be kept as long as it is used. */
+export function addressOf(bytes: Uint8Array): bigint {
+  return BigInt(open().koffi.address(bytes));
+}
+
 /** A function of the C library. It gives what the function gives, or the negative errno where that was -1. */
 export interface LibraryCall<Arguments extends readonly unknown[]> {
   (...values: Arguments): number;

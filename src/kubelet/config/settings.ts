@@ -31,6 +31,8 @@ export interface KubeletConfig {
   ignoreEvictionInAllocatable?: boolean;
   /** The runtime's cgroup, for its statistics. Default: unknown. */
   runtimeCgroups?: string;
+  /** Address of the system bus, for shutdowns of the machine. Default unix:path=/run/dbus/system_bus_socket. */
+  systemBus?: string | undefined;
   /** KubeletConfiguration fields, checked strictly; defaults as upstream's. */
   configuration?: Record<string, unknown>;
 }
@@ -55,6 +57,7 @@ export interface KubeletSettings {
   runtimeRequestTimeoutMs: number;
   cpuQuotaPeriodUs: number;
   imageCredentialProviders?: { config: string; binDirectory: string } | undefined;
+  systemBus: string;
   configuration: KubeletConfiguration;
 }
 
@@ -93,6 +96,7 @@ export function resolveSettings(config: KubeletConfig): KubeletSettings {
     runtimeRequestTimeoutMs: durationMs(configuration.runtimeRequestTimeout),
     cpuQuotaPeriodUs: durationMs(configuration.cpuCFSQuotaPeriod) * 1000,
     imageCredentialProviders: config.imageCredentialProviders,
+    systemBus: config.systemBus || 'unix:path=/run/dbus/system_bus_socket',
     configuration,
   };
 }

@@ -124,6 +124,12 @@ const runtime = {
   kubelet_cgroup_version: gauge('The version of control groups: 1 (also hybrid) or 2'),
 } satisfies Record<string, Definition>;
 
+/** The last shutdown of the node. */
+const shutdown = {
+  kubelet_graceful_shutdown_start_time_seconds: gauge('When the node was last shut down, seconds since 1970'),
+  kubelet_graceful_shutdown_end_time_seconds: gauge('When its pods had ended, seconds since 1970'),
+} satisfies Record<string, Definition>;
+
 /** Images: who gives logins, what was removed. */
 const images = {
   kubelet_image_garbage_collected_total: counter('Images that were removed, for their age or for room', 'reason'),
@@ -227,6 +233,7 @@ export const definitions = {
   ...pods,
   ...runtime,
   ...images,
+  ...shutdown,
   ...talk,
   ...disks,
   ...volumes,

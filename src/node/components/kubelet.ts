@@ -51,6 +51,7 @@ export default defineComponent<Flags>({
         ignoreEvictionInAllocatable: values['experimental-allocatable-ignore-eviction'] === true,
         runtimeCgroups: text('runtime-cgroups'),
         ...credentialProviders(text('image-credential-provider-config'), text('image-credential-provider-bin-dir')),
+        systemBus: process.env['DBUS_SYSTEM_BUS_ADDRESS'],
         configuration,
       },
       context,

@@ -1,0 +1,47 @@
+import { join } from 'node:path';
+import type { EventRecorder } from '../../client/index.ts';
+import { durationMs } from '../config/duration.ts';
+import { isFeatureOn } from '../config/feature-gates.ts';
+import type { Ground } from '../ground.ts';
+import type { PodManager } from '../pods/pod-manager.ts';
+import type { NodeReporter } from '../pods/ports.ts';
+import { NodeShutdown } from './node-shutdown.ts';
+import { shutdownPeriods } from './shutdown-plan.ts';
+
+/** What the shutdown of the node asks of the rest of the kubelet. */
+export interface ShutdownLinks {
+  recorder: EventRecorder | undefined;
+  node: Pick<NodeReporter, 'changed'>;
+  manager(): PodManager;
+}
+
+/** The graceful shutdown that the configuration asks for; without one it does nothing. */
+export function makeShutdown(
+  { settings, metrics, clock, log }: Ground,
+  { recorder, node, manager }: ShutdownLinks,
+): NodeShutdown {
+  const { configuration, rootDirectory, nodeName } = settings;
+  const { featureGates, shutdownGracePeriod, shutdownGracePeriodCriticalPods } = configuration;
+  const byPriority = isFeatureOn(featureGates, 'GracefulNodeShutdownBasedOnPodPriority');
+  const on = isFeatureOn(featureGates, 'GracefulNodeShutdown');
+  const list = (configuration.shutdownGracePeriodByPodPriority ?? []) as {
+    priority: number;
+    shutdownGracePeriodSeconds: number;
+  }[];
+  const [all, critical] = [shutdownGracePeriod, shutdownGracePeriodCriticalPods].map((one) => durationMs(String(one)));
+  return new NodeShutdown({
+    ...{ metrics, clock, log },
+    periods: on ? shutdownPeriods(byPriority ? list : [], all!, critical!) : [],
+    busAddress: settings.systemBus,
+    stateFile: byPriority ? join(rootDirectory, 'graceful_node_shutdown_state') : undefined,
+    pods: () =>
+      manager()
+        .records()
+        .filter(({ phase }) => phase !== 'terminated')
+        .map(({ pod }) => pod),
+    end: (pod, failure, graceSeconds) => manager().end(pod.metadata.uid, failure, graceSeconds),
+    nodeEvent: (reason, message) =>
+      recorder?.event({ kind: 'Node', name: nodeName, uid: nodeName }, 'Normal', reason, message),
+    onChange: () => node.changed(),
+  });
+}
