@@ -45,11 +45,11 @@ async function endpointOf({ dataDirectory, alone }: RuntimeChoice): Promise<stri
 
 /** The administration socket of Deckhand's own runtime. @throws Error when the node has another runtime */
 async function adminOf({ dataDirectory, alone }: RuntimeChoice): Promise<string> {
-  if (alone) return adminSocket(resolve(alone.root));
+  if (alone) return admin.adminSocket(resolve(alone.root));
   const instance = await runningInstance(dataDirectory);
   if ((instance.options as unknown as UpOptions).runtimeEndpoint)
     throw new Error("the node uses another runtime: use that runtime's own tool");
-  return adminSocket(join(instancePaths(dataDirectory).runtime, 'root'));
+  return admin.adminSocket(join(instancePaths(dataDirectory).runtime, 'root'));
 }
 
 async function withImages<T>(
@@ -138,9 +138,4 @@ export async function explainRegistries(
   reference: string,
 ): Promise<Awaited<ReturnType<typeof admin.explainRegistries>>> {
   return admin.explainRegistries(await adminOf(runtime), reference);
-}
-
-/** The administration socket beside a runtime's root. */
-export function adminSocket(root: string): string {
-  return join(root, 'admin.sock');
 }

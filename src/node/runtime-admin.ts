@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { ArchiveFormat, EndpointReport, Pruned, Runtime, StoreFinding } from '../runtime/index.ts';
 import { createHttpServer, HttpClient, type HttpServer } from '../wire/http/index.ts';
 
@@ -53,6 +54,11 @@ function needed(query: URLSearchParams, name: string): string {
   const value = query.get(name);
   if (!value) throw new Error(`the request has no ${name}`);
   return value;
+}
+
+/** The administration socket beside a runtime's root. */
+export function adminSocket(root: string): string {
+  return join(root, 'admin.sock');
 }
 
 /** Serves what the CRI has no call for, over HTTP on a unix socket that only root may open. */

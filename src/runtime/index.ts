@@ -1,5 +1,8 @@
-export { type CheckFinding, checkRuntime } from './check.ts';
-export { type DockerSettings, startDockerRuntime } from './docker/index.ts';
+import type { checkRuntime as check } from './check.ts';
+import type { startDockerRuntime as startDocker } from './docker/index.ts';
+
+export type { CheckFinding } from './check.ts';
+export type { DockerSettings } from './docker/index.ts';
 export type {
   ArchiveFormat,
   EndpointReport,
@@ -24,3 +27,11 @@ export {
   SettingProblem,
   settingTable,
 } from './settings/index.ts';
+
+/** Looks whether this machine can do what the settings ask for; see check.ts, which only this command needs. */
+export const checkRuntime: typeof check = async (...given) => (await import('./check.ts')).checkRuntime(...given);
+
+/** Starts the runtime that has its containers made by a Docker daemon; loaded by whoever wants it. */
+export const startDockerRuntime = async (
+  ...given: Parameters<typeof startDocker>
+): Promise<ReturnType<typeof startDocker>> => (await import('./docker/index.ts')).startDockerRuntime(...given);

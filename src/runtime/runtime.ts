@@ -30,7 +30,6 @@ import { removeSandbox } from './sandboxes/stop-sandbox.ts';
 import { changedSettings, type RuntimeSettings, resolveSettings } from './settings/index.ts';
 import { openSnapshots } from './snapshots/index.ts';
 import { openStore } from './store/store.ts';
-import { serveStream } from './streaming/serve-stream.ts';
 import { StreamingServer } from './streaming/streaming-server.ts';
 
 /** The runtime as a component, with what other parts of the same process may use directly. */
@@ -212,7 +211,11 @@ async function makeContext(options: {
     events: new EventHub({}, toNanoseconds(clock.now())),
     streaming: new StreamingServer({
       clock,
-      handler: (stream, connection) => serveStream(context, stream, connection),
+      // What speaks the dialects of streams is loaded with the first one.
+      handler: async (stream, connection) => {
+        const { serveStream } = await import('./streaming/serve-stream.ts');
+        await serveStream(context, stream, connection);
+      },
       onError: (error) => log.debug('stream failed', { error }),
       ...(await streamingTls(settings.streamingTls)),
     }),

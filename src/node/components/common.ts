@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { type ApiClient, createClient, loadInClusterConfig, loadKubeconfig } from '../../client/index.ts';
+import type { ApiClient } from '../../client/index.ts';
 import type { ComponentContext } from '../component-module.ts';
 import { type Flags, UsageError } from '../flags.ts';
 
@@ -22,6 +22,8 @@ export async function clientFrom(
   userAgent: string,
   context: ComponentContext,
 ): Promise<ApiClient> {
+  // Not every component is a client.
+  const { createClient, loadInClusterConfig, loadKubeconfig } = await import('../../client/index.ts');
   const config = values.kubeconfig ? await loadKubeconfig(values.kubeconfig) : await loadInClusterConfig(process.env);
   return createClient(
     { ...config, ...(values.master ? { server: values.master } : {}), userAgent: `deckhand-${userAgent}` },

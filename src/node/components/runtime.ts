@@ -1,5 +1,4 @@
 import { rm } from 'node:fs/promises';
-import { stringify } from 'yaml';
 import type { Component } from '../../async/index.ts';
 import {
   ConfigurationError,
@@ -18,9 +17,8 @@ import {
 } from '../../runtime/index.ts';
 import { type ComponentContext, defineComponent } from '../component-module.ts';
 import { type Flags, UsageError } from '../flags.ts';
-import { adminSocket } from '../images.ts';
 import { findObstacles } from '../requirements.ts';
-import { serveRuntimeAdmin } from '../runtime-admin.ts';
+import { adminSocket, serveRuntimeAdmin } from '../runtime-admin.ts';
 import { commonFlags } from './common.ts';
 
 /** Addresses of pods where neither the command line nor the file nor a CNI directory says anything. */
@@ -88,6 +86,7 @@ export default defineComponent({
     check: async (given, context) => {
       const settings = resolveSettings(await readAll(given as Values));
       const { listen, root, state } = settings;
+      const { stringify } = await import('yaml');
       process.stdout.write(`# Settings in effect\n${stringify({ listen, root, state, ...printSettings(settings) })}\n`);
       const findings = await checkRuntime(settings, context.clock);
       const width = Math.max(...findings.map(({ name }) => name.length));

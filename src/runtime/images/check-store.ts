@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkDigest, hashFor } from './digest.ts';
 import type { ImageIndex } from './image-index.ts';
-import { temporaryPrefix } from './import-archive.ts';
+import { temporaryPrefix } from './import-leftovers.ts';
 import type { LayerStore } from './layer-store.ts';
 
 /** Something in a store that should not be so. */

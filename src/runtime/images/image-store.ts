@@ -4,21 +4,21 @@ import { join } from 'node:path';
 import { faultPoint, SerialRunner } from '../../async/index.ts';
 import { syncFileSystem } from '../../host/files/index.ts';
 import { Threads } from '../../host/threads/index.ts';
-import { checkStore, type StoreFinding } from './check-store.ts';
-import { type ArchiveFormat, exportImages } from './export-archive.ts';
-import { inParallel } from './fetch-image.ts';
+import type { StoreFinding } from './check-store.ts';
+import type { ArchiveFormat } from './export-archive.ts';
 import { ImageError } from './image-error.ts';
 import { ImageIndex, type ImageRecord } from './image-index.ts';
 import { findImage, recordImage } from './image-names.ts';
 import { thisPlatform } from './image-platform.ts';
 import { formatImageReference, type ImageReference, parseImageReference } from './image-reference.ts';
 import type { ImageStoreOptions } from './image-store-options.ts';
-import { type ArchiveImage, readImageArchive, removeLeftovers } from './import-archive.ts';
+import type { ArchiveImage } from './import-archive.ts';
+import { removeLeftovers } from './import-leftovers.ts';
 import { findInheritedDirectories, type InheritedDirectory } from './inherited-directories.ts';
 import { type LayerSource, LayerStore } from './layer-store.ts';
 import { fitsPattern } from './pinned.ts';
 import { PullDeadline } from './pull-deadline.ts';
-import { type EndpointReport, type PullKit, pullFromEndpoints, reportEndpoints } from './pull-image.ts';
+import type { EndpointReport, PullKit } from './pull-image.ts';
 import { Registries } from './registries/registries.ts';
 import type { RegistryAuth } from './registries/registry-config.ts';
 import { SharedPulls } from './shared-pulls.ts';
@@ -166,6 +166,7 @@ class FileImageStore implements ImageStore {
     const added: ImageRecord[] = [];
     const { name } = options;
     try {
+      const { readImageArchive } = await import('./import-archive.ts');
       await readImageArchive({ path, temporary: this.#options.root, machine: this.#machine }, async (image) => {
         if (name && added.some(({ id }) => id !== image.id))
           throw new ImageError('INVALID_ARGUMENT', `it has several images, and only one can be named ${name}`);
@@ -188,6 +189,7 @@ class FileImageStore implements ImageStore {
       const names = image.repoTags.filter((tag) => named.includes(tag));
       return { image, names: names.length > 0 ? names : image.repoTags };
     });
+    const { exportImages } = await import('./export-archive.ts');
     await this.#keeping(
       images.flatMap(({ image }) => [image.id, ...image.layers]),
       () => exportImages({ path, images, format, index: this.#index, layers: this.#layers }),
@@ -244,12 +246,14 @@ class FileImageStore implements ImageStore {
     return freed;
   }
 
-  check(options: { deep?: boolean } = {}): Promise<StoreFinding[]> {
+  async check(options: { deep?: boolean } = {}): Promise<StoreFinding[]> {
     const { root } = this.#options;
+    const { checkStore } = await import('./check-store.ts');
     return checkStore({ root, index: this.#index, layers: this.#layers, deep: options.deep ?? false });
   }
 
-  explain(text: string, signal?: AbortSignal): Promise<EndpointReport[]> {
+  async explain(text: string, signal?: AbortSignal): Promise<EndpointReport[]> {
+    const { reportEndpoints } = await import('./pull-image.ts');
     return reportEndpoints(this.#kit(), this.#parts.registries, this.#parts.registries.candidates(text), signal);
   }
 
@@ -282,6 +286,7 @@ class FileImageStore implements ImageStore {
     using deadline = new PullDeadline(clock, pullProgressTimeoutMs);
     const stop = AbortSignal.any([signal, deadline.signal]);
     const endpoints = await this.#parts.registries.endpoints(reference, auth, stop);
+    const { pullFromEndpoints } = await import('./pull-image.ts');
     // Awaited here: the deadline is for all of it.
     return await this.#keeping([], (keep) =>
       pullFromEndpoints(
@@ -302,10 +307,11 @@ class FileImageStore implements ImageStore {
     );
   }
 
-  #addLayers(
+  async #addLayers(
     layers: readonly (Omit<LayerSource, 'open'> & { open: (stop: AbortSignal) => AsyncIterable<Uint8Array> })[],
     signal?: AbortSignal,
   ): Promise<void> {
+    const { inParallel } = await import('./fetch-image.ts');
     return inParallel(layers, this.#options.maxParallelLayers ?? 3, signal, ({ open, ...layer }, stop) =>
       this.#layers.add({ ...layer, open: () => open(stop) }),
     );

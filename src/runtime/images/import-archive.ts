@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { mkdtemp, readdir, readFile, realpath, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, realpath, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { decompress } from './decompress.ts';
 import { checkDigest, hashFor, sha256 } from './digest.ts';
@@ -7,6 +7,7 @@ import { packedSize, readImage } from './fetch-image.ts';
 import { type Descriptor, type ImageConfiguration, isDescriptor, readConfiguration } from './image-documents.ts';
 import { ImageError } from './image-error.ts';
 import type { Platform } from './image-platform.ts';
+import { temporaryPrefix } from './import-leftovers.ts';
 import type { LayerSource } from './layer-store.ts';
 import { unpackLayer } from './unpack-layer.ts';
 
@@ -38,17 +39,9 @@ interface SavedImage {
 }
 
 /** Beginning of the names of directories into which archives are unpacked for a while. */
-export const temporaryPrefix = '.import-';
 /** Largest document that is read, bytes. */
 const longestDocument = 8 * 1024 * 1024;
 const plainLayer = 'application/vnd.oci.image.layer.v1.tar';
-
-/** Removes what imports that did not come to their end have left in a directory. */
-export async function removeLeftovers(directory: string): Promise<void> {
-  const names = await readdir(directory).catch(() => []);
-  for (const name of names.filter((one) => one.startsWith(temporaryPrefix)))
-    await rm(join(directory, name), { recursive: true, force: true });
-}
 
 /**
  * Reads an OCI image layout (a directory or a tar of one, packed or not) or a docker-archive (`docker save`) and hands

@@ -8,8 +8,7 @@ import type { Threads } from '../../host/threads/index.ts';
 import { packingOf } from './decompress.ts';
 import { hashFor } from './digest.ts';
 import { ImageError } from './image-error.ts';
-import { archiveRecord, type StoredLayer, type UnpackInput, unpackArchive } from './layer-job.ts';
-import { restoreArchive } from './layer-record.ts';
+import type { StoredLayer, UnpackInput } from './layer-job.ts';
 import type { LayerUsage, UnpackLimits } from './unpack-layer.ts';
 
 /** An unpacked layer on disk. */
@@ -89,8 +88,12 @@ export class LayerStore {
   }
 
   /** The archive of a layer, to the byte as it was. @throws ImageError when files of it were changed */
-  archive(diffId: string): AsyncIterable<Buffer> {
-    return restoreArchive(join(this.#root, directoryName(diffId), archiveRecord), this.path(diffId));
+  async *archive(diffId: string): AsyncGenerator<Buffer> {
+    const [{ archiveRecord }, { restoreArchive }] = await Promise.all([
+      import('./layer-job.ts'),
+      import('./layer-record.ts'),
+    ]);
+    yield* restoreArchive(join(this.#root, directoryName(diffId), archiveRecord), this.path(diffId));
   }
 
   /** What one layer takes on disk. */
@@ -215,6 +218,7 @@ export class LayerStore {
     const whole = async function* () {
       yield* pieces;
     };
+    const { unpackArchive } = await import('./layer-job.ts');
     return this.#small.run('unpack', () => unpackArchive({ ...input, alongside: true }, whole()));
   }
 

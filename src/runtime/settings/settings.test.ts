@@ -51,6 +51,14 @@ test('an error names file and line, wherever it stands', () => {
   assert.deepEqual(parseSettings('f.yaml', '# nothing\n'), {});
 });
 
+test('JSON is read like YAML, with its mistakes', () => {
+  const text = '{"mtu": 1400, "registries": [{"registry": "a:\\"b\\": 1", "mirrors": []}]}';
+  assert.deepEqual(parseSettings('f.json', text), parseSettings('f.yaml', `# not JSON\n${text}`));
+  assert.throws(() => parseSettings('f.json', '{"mtu": 1400,\n "mtu": 1500}'), /f\.json:2: .*unique/);
+  assert.throws(() => parseSettings('f.json', '{"bridgeName": "a",\n "mtu": "x"}'), /f\.json:2: mtu must be/);
+  assert.throws(() => parseSettings('f.json', '{"mtu": 1400'), /f\.json:1: /);
+});
+
 test('of each key the last file counts, drop-ins by name', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'dh-settings-'));
   try {

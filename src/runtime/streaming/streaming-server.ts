@@ -1,7 +1,6 @@
 import type { AttachRequest, ExecRequest, PortForwardRequest } from '../../api/cri/index.ts';
 import type { Clock } from '../../async/index.ts';
 import { createHttpServer, type HttpServer } from '../../wire/http/index.ts';
-import { refuseUpgrade } from '../../wire/streams/index.ts';
 import { TokenCache } from './tokens.ts';
 
 /** What a stream's connection is for. */
@@ -78,7 +77,13 @@ export class StreamingServer {
   #accept({ request, socket, head }: Connection): void {
     const [kind, token = ''] = (request.url ?? '').split('?')[0]!.split('/').slice(1);
     const stream = this.#tokens.take(token);
-    if (!stream || stream.kind !== kind) return refuseUpgrade(socket, 404, 'no such address, or it was used before\n');
+    if (!stream || stream.kind !== kind) {
+      socket.on('error', () => {});
+      void import('../../wire/streams/index.ts').then(({ refuseUpgrade }) =>
+        refuseUpgrade(socket, 404, 'no such address, or it was used before\n'),
+      );
+      return;
+    }
     (socket as { setKeepAlive?: (on: boolean, delay: number) => void }).setKeepAlive?.(true, keepAliveMs);
     const serving = this.#serve(stream, { request, socket, head }).finally(() => this.#running.delete(serving));
     this.#running.add(serving);

@@ -1,6 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parse } from 'yaml';
 import type { ContainerConfig } from '../../../api/cri/index.ts';
 import { invalid, messageOf, RuntimeError, unlessMissing } from '../../errors.ts';
 import { type CdiEdits, type CdiSpec, checkCdiSpec, parseCdiName } from './cdi-spec.ts';
@@ -71,8 +70,9 @@ async function readSpecs(directories: readonly string[]): Promise<{ specs: Found
     const files = ((await unlessMissing(readdir(directory))) ?? []).filter((name) => /\.(json|ya?ml)$/.test(name));
     for (const name of files.sort()) {
       const file = join(directory, name);
+      // Few nodes have devices. JSON is YAML too.
+      const { parse } = await import('yaml');
       try {
-        // JSON is YAML too.
         specs.push({ file, rank, spec: checkCdiSpec(parse(await readFile(file, 'utf8'))) });
       } catch (cause) {
         problems.push(`${file} (${messageOf(cause)})`);

@@ -1,4 +1,7 @@
-import { parse, TomlError } from 'smol-toml';
+import { createRequire } from 'node:module';
+
+/** Loaded with the first file: most nodes have none. */
+const require = createRequire(import.meta.url);
 
 /** What a TOML file has, and where. */
 export type TomlTable = Record<string, unknown>;
@@ -15,6 +18,7 @@ export class TomlFile {
   /** @throws ConfigFileError when it is not TOML */
   constructor(path: string, text: string) {
     this.path = path;
+    const { parse, TomlError } = require('smol-toml') as typeof import('smol-toml');
     try {
       this.root = parse(text);
     } catch (cause) {
