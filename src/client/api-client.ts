@@ -38,6 +38,9 @@ interface WriteOptions {
   signal?: AbortSignal;
 }
 
+/** Told of an answer: its status (or Node's code, where there was none) and how long it took, milliseconds. */
+export type AnswerListener = (answer: { method: string; path: string; code: string; durationMs: number }) => void;
+
 /** Talks to an API server. Every method throws ApiError for an answer other than success, HttpError without an answer. */
 export interface ApiClient {
   readonly config: ClientConfig;
@@ -89,6 +92,8 @@ export interface ApiClient {
   ): Promise<IncomingMessage>;
   /** Takes other credentials (or another address) for what is sent from now on; what is under way goes on as it is. */
   reconfigure(config: ClientConfig): void;
+  /** Has every answer told from now on, also those of limited clients: for metrics. */
+  observe(listener: AnswerListener): void;
   /** The same client with a limit on how many requests are sent: the rest wait. */
   limited(rate: { perSecond: number; burst: number }): ApiClient;
   close(): void;
@@ -134,6 +139,7 @@ interface Connection {
   config: ClientConfig;
   http: HttpClient;
   token: { value: string; readAt: number; changedAt: number } | undefined;
+  listener?: AnswerListener;
 }
 
 class RestClient implements ApiClient {
@@ -155,6 +161,10 @@ class RestClient implements ApiClient {
     const { http: before } = this.#connection;
     Object.assign(this.#connection, { config, http: connect(config), token: undefined });
     before.retire();
+  }
+
+  observe(listener: AnswerListener): void {
+    this.#connection.listener = listener;
   }
 
   limited(rate: { perSecond: number; burst: number }): ApiClient {
@@ -273,18 +283,19 @@ class RestClient implements ApiClient {
   ): Promise<HttpResponse> {
     await this.#bucket?.take(options.signal);
     const body = typeof options.body === 'object' ? JSON.stringify(options.body) : options.body;
-    const response = await this.#connection.http.request({
-      method,
-      path,
-      headers: {
-        ...(await this.#headers()),
-        ...(body !== undefined ? { 'content-type': 'application/json' } : {}),
-        ...options.headers,
-      },
-      ...(body !== undefined ? { body } : {}),
-      ...(options.signal ? { signal: options.signal } : {}),
-      ...(options.timeoutMs !== undefined ? { timeoutMs: options.timeoutMs } : {}),
-    });
+    const headers = {
+      ...(await this.#headers()),
+      ...(body !== undefined ? { 'content-type': 'application/json' } : {}),
+      ...options.headers,
+    };
+    const response = await this.#tell(method, path, () =>
+      this.#connection.http.request({
+        ...{ method, path, headers },
+        ...(body !== undefined ? { body } : {}),
+        ...(options.signal ? { signal: options.signal } : {}),
+        ...(options.timeoutMs !== undefined ? { timeoutMs: options.timeoutMs } : {}),
+      }),
+    );
     if (response.status >= 300) throw ApiError.fromResponse(response.status, response.body);
     return response;
   }
@@ -295,16 +306,32 @@ class RestClient implements ApiClient {
     options: { headers?: Record<string, string>; signal?: AbortSignal } = {},
   ): Promise<IncomingMessage> {
     await this.#bucket?.take(options.signal);
-    const message = await this.#connection.http.stream({
-      method,
-      path,
-      headers: { ...(await this.#headers()), ...options.headers },
-      ...(options.signal ? { signal: options.signal } : {}),
-    });
+    const headers = { ...(await this.#headers()), ...options.headers };
+    const message = await this.#tell(method, path, () =>
+      this.#connection.http.stream({ method, path, headers, ...(options.signal ? { signal: options.signal } : {}) }),
+    );
     if (message.statusCode! < 300) return message;
     const chunks: Buffer[] = [];
     for await (const chunk of message) chunks.push(chunk as Buffer);
     throw ApiError.fromResponse(message.statusCode!, Buffer.concat(chunks));
+  }
+
+  async #tell<T extends { status?: number; statusCode?: number | undefined }>(
+    method: string,
+    path: string,
+    send: () => Promise<T>,
+  ): Promise<T> {
+    const startedAt = this.#clock.monotonic();
+    const tell = (code: string) =>
+      this.#connection.listener?.({ method, path, code, durationMs: this.#clock.monotonic() - startedAt });
+    try {
+      const answer = await send();
+      tell(String(answer.status ?? answer.statusCode));
+      return answer;
+    } catch (error) {
+      tell((error as { code?: string }).code ?? '<error>');
+      throw error;
+    }
   }
 
   close(): void {

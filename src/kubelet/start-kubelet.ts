@@ -11,7 +11,7 @@ import { durationMs } from './config/duration.ts';
 import { isFeatureOn } from './config/feature-gates.ts';
 import { type KubeletConfig, type KubeletSettings, resolveSettings } from './config/settings.ts';
 import { KubeletMetrics } from './metrics/kubelet-metrics.ts';
-import { measureRuntime } from './metrics/measure-calls.ts';
+import { measureClient, measureRuntime } from './metrics/measure-calls.ts';
 import { checkHost } from './node/host-checks.ts';
 import { rotateLogs } from './pods/log-rotation.ts';
 import type { PodTimeline } from './pods/ports.ts';
@@ -62,6 +62,7 @@ class Kubelet implements KubeletComponent {
     this.#context = context;
     const runtime = connectRuntime(this.#settings.runtimeEndpoint, this.#settings.imageEndpoint);
     this.#client = measureRuntime(runtime, this.#metrics, context.clock);
+    if (config.client) measureClient(config.client, this.#metrics);
     this.ready = this.#start();
     this.ready.catch(() => {});
   }
@@ -134,6 +135,7 @@ class Kubelet implements KubeletComponent {
       ...(this.#context.setLogLevel ? { setLogLevel: this.#context.setLogLevel } : {}),
       tls: tls?.tls ?? {},
       onServer: (server) => tls?.attach(server),
+      certificate: () => tls?.tls.cert,
       problem: () => (parts.cache.ageMs > 180_000 ? 'the view of the runtime is outdated' : undefined),
       log,
       clock,

@@ -1,4 +1,5 @@
 import type { Clock } from '../../async/index.ts';
+import type { ApiClient } from '../../client/index.ts';
 import { GrpcError } from '../../wire/grpc/index.ts';
 import type { PodCgroups } from '../pods/ports.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
@@ -72,4 +73,13 @@ export function measureCgroups<C extends PodCgroups>(cgroups: C, metrics: Kubele
   cgroups.ensure = (...pod) => metrics.time(name, { operation_type: 'create' }, now, () => ensure.apply(cgroups, pod));
   cgroups.remove = (...uid) => metrics.time(name, { operation_type: 'destroy' }, now, () => remove.apply(cgroups, uid));
   return cgroups;
+}
+
+/** Counts and times what is asked of the API server. */
+export function measureClient(client: ApiClient, metrics: KubeletMetrics): void {
+  client.observe(({ method, code, durationMs }) => {
+    const { host } = new URL(client.config.server);
+    metrics.count('rest_client_requests_total', { code: /^\d+$/.test(code) ? code : '<error>', method, host });
+    metrics.observe('rest_client_request_duration_seconds', durationMs / 1000, { verb: method, host });
+  });
 }

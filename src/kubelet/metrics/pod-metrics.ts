@@ -23,14 +23,14 @@ export class PodMetrics {
   readonly #clock: Clock;
   readonly #records: () => PodRecord[];
   readonly #starts = new Map<string, Start>();
-  /** Containers that were seen to run: only their ends count, not those of before our start. */
-  readonly #running = new Set<string>();
+  readonly #startedAt: number;
   #toldNetwork = false;
 
   constructor(options: { metrics: KubeletMetrics; clock: Clock; records: () => PodRecord[] }) {
     this.#metrics = options.metrics;
     this.#clock = options.clock;
     this.#records = options.records;
+    this.#startedAt = options.clock.now();
     options.metrics.onCollect(() => this.#collect());
   }
 
@@ -61,8 +61,8 @@ export class PodMetrics {
 
   /** A container has changed its state. */
   container(podUid: string, container: RuntimeContainer): void {
-    if (container.state === 'running') this.#running.add(container.id);
-    if (container.state !== 'exited' || !this.#running.delete(container.id)) return;
+    // Ends of before our start were counted then.
+    if (container.state !== 'exited' || container.finishedAt < this.#startedAt) return;
     const pod = this.#records().find((record) => record.pod.metadata.uid === podUid)?.pod;
     const { exitCode, reason, name } = container;
     this.#metrics.count('kubelet_terminated_containers_total', {

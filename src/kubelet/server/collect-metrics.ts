@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { readCertificate } from '../../wire/certificates/index.ts';
 import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import { readySandbox } from '../pods/runtime-state.ts';
 import { readText } from '../resources/index.ts';
@@ -25,6 +26,7 @@ export function collectMetrics(options: KubeletServerOptions, version: string): 
     metrics.set('kubelet_running_pods', cache.podUids().filter((uid) => readySandbox(cache.pod(uid))).length);
   });
   metrics.onCollect(() => collectDisks(options));
+  metrics.onCollect(() => collectCertificates(options));
 }
 
 function collectProcess(metrics: KubeletMetrics): void {
@@ -54,6 +56,17 @@ const volumeAmounts = [
   ['inodes_free', 'inodesFree'],
   ['inodes_used', 'inodesUsed'],
 ] as const;
+
+/** How long certificates are still good for. */
+function collectCertificates({ metrics, certificate, client, clock }: KubeletServerOptions): void {
+  const tell = (name: 'server' | 'client', pem: string | Buffer | undefined): void => {
+    if (!pem) return;
+    const leftMs = Number(readCertificate(String(pem)).notAfter) - clock.now();
+    metrics.set(`kubelet_certificate_manager_${name}_ttl_seconds`, Math.round(leftMs / 1000));
+  };
+  tell('server', certificate?.());
+  tell('client', client?.config.cert);
+}
 
 /** Volumes of claims, and logs. */
 async function collectDisks({ metrics, statistics }: KubeletServerOptions): Promise<void> {

@@ -22,6 +22,8 @@ export interface KubeletServerOptions {
   version: string;
   /** PEM: the server's certificate and key, and who signs clients' certificates. */
   tls: ServerTls;
+  /** The certificate that is shown now, PEM. */
+  certificate?: () => string | Buffer | undefined;
   /** Told of the server before it listens: certificates may change. */
   onServer?: (server: HttpServer) => void;
   /** Why the kubelet is not well, for /healthz; undefined when it is. */

@@ -118,6 +118,7 @@ export class Statistics {
 
   async #readOnce(): Promise<PodUsage[]> {
     const { cache, clock } = this.#options;
+    this.#noteWhole();
     this.#index?.refresh();
     const breathe = makeBreather(() => clock.monotonic());
     const pods: PodUsage[] = [];
@@ -130,6 +131,14 @@ export class Statistics {
     if (unknown.length > 0) await this.#askRuntime(unknown);
     this.#forgetGone(pods);
     return pods;
+  }
+
+  /** Of what is above pods a rate is told by others, who look later. */
+  #noteWhole(): void {
+    const { user, system } = process.cpuUsage();
+    this.rate('node', this.node().cpuNanoseconds);
+    this.rate('kubelet', (user + system) * 1000);
+    for (const cgroup of this.parents()) this.usage(cgroup);
   }
 
   #readPod(pod: RuntimePod, unknown: { pod: PodUsage; container: RuntimeContainer }[]): PodUsage | undefined {
