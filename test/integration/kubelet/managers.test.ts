@@ -1,5 +1,6 @@
-/** CPU, memory and topology managers on a whole node: what is set aside for containers, and what outlives a kill. */
+/** CPU, memory and topology managers and devices on a whole node: what is set aside, and what outlives a kill. */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import type { Pod } from '../../../src/api/index.ts';
 import { podResources } from '../../../src/api/plugins/index.ts';
 import { pollUntil } from '../../../src/async/index.ts';
+import { TestDevicePlugin } from '../../../src/kubelet/testing/device-plugin.ts';
 import { createGrpcClient } from '../../../src/wire/grpc/index.ts';
 import { Cluster } from '../../support/cluster.ts';
 import { DemoRegistry } from '../../support/demo-registry.ts';
@@ -112,6 +114,85 @@ describe('a node with static CPU and memory managers', { skip: few }, () => {
     await remove('owner');
     await becomes('sharer', all);
     await remove('sharer', 'greedy');
+  });
+
+  test('a device plugin gives devices, before and after the kubelet was killed', async () => {
+    const resource = 'example.test/dongle';
+    const socket = join(root(), 'device-plugins/kubelet.sock');
+    const devices = ['a', 'b'].map((ID) => ({ ID, health: 'Healthy' as const, topology: { nodes: [{ ID: 0n }] } }));
+    await using plugin = new TestDevicePlugin(resource, join(root(), 'device-plugins'), devices);
+    plugin.options = { preStartRequired: true, getPreferredAllocationAvailable: false };
+    plugin.answer = (ids) => ({
+      envs: { DONGLES: [...ids].sort().join() },
+      devices: [{ containerPath: '/dev/dongle', hostPath: '/dev/zero', permissions: 'r' }],
+      mounts: [{ containerPath: '/dongle', hostPath: '/etc/hostname', readOnly: true }],
+    });
+    await plugin.serve();
+    await plugin.register(socket);
+    const counted = (count: number, of: 'capacity' | 'allocatable' = 'allocatable') =>
+      pollUntil(
+        `${count} ${of}`,
+        async () => (await cluster.get('node', 'node-1')).status[of][resource] === String(count),
+        {
+          timeoutMs: 20_000,
+          intervalMs: 100,
+        },
+      );
+    await counted(2);
+    await apply('device', { limits: { [resource]: '1', cpu: '100m', memory: '32Mi' } });
+    const before = await until('ready', 'device', isReady);
+    const inside = (what: string) => cluster.kubectl(['exec', 'device', '--', 'sh', '-c', what]);
+    const id = (await inside('echo $DONGLES')).trim();
+    assert.match(id, /^[ab]$/);
+    assert.deepEqual(plugin.calls, [`allocate ${id}`, `prepare ${id}`]);
+    await inside('head -c 1 /dev/dongle >/dev/null && cat /dongle >/dev/null');
+    const health = async () =>
+      ((await cluster.get('pod', 'device')) as Pod).status?.containerStatuses?.[0]?.allocatedResourcesStatus;
+    assert.deepEqual(await health(), [{ name: resource, resources: [{ resourceID: id, health: 'Healthy' }] }]);
+
+    plugin.tell(devices.map((device) => ({ ...device, health: device.ID === id ? 'Unhealthy' : 'Healthy' })));
+    await counted(1);
+    await counted(2, 'capacity');
+    await pollUntil('ill', async () => (await health())?.[0]?.resources?.[0]?.health === 'Unhealthy', {
+      timeoutMs: 20_000,
+      intervalMs: 100,
+    });
+    plugin.tell(devices);
+    await counted(2);
+
+    process.kill(await cluster.pidOf('kubelet'), 'SIGKILL');
+    // The kubelet that comes takes the plugins' sockets away, by which they know that they have to register again.
+    await pollUntil('registered again', async () => !existsSync(plugin.socket), { timeoutMs: 20_000, intervalMs: 50 });
+    await plugin[Symbol.asyncDispose]();
+    await plugin.serve();
+    await pollUntil(
+      'registered',
+      () =>
+        plugin.register(socket).then(
+          () => true,
+          () => false,
+        ),
+      {
+        timeoutMs: 20_000,
+        intervalMs: 100,
+      },
+    );
+    await counted(2);
+    await apply('other', { limits: { [resource]: '1', cpu: '100m', memory: '32Mi' } });
+    await until('ready', 'other', isReady);
+    assert.equal(plugin.calls.filter((call) => call === `allocate ${id}`).length, 1, 'the other device was given');
+    const after = (await cluster.get('pod', 'device')) as Pod;
+    assert.equal(after.status!.containerStatuses![0]!.containerID, before.status!.containerStatuses![0]!.containerID);
+
+    const client = createGrpcClient(podResources.PodResourcesLister, join(root(), 'pod-resources/kubelet.sock'));
+    const { podResources: list } = await client.list({}).finally(() => client.close());
+    const given = list.flatMap(({ name, containers }) =>
+      containers.flatMap((one) =>
+        one.devices.flatMap(({ deviceIds }) => deviceIds.map((device) => `${name} ${device}`)),
+      ),
+    );
+    assert.deepEqual(given.sort(), [`device ${id}`, `other ${id === 'a' ? 'b' : 'a'}`]);
+    await remove('device', 'other');
   });
 
   test('memory of a Guaranteed pod comes from a NUMA node, and podresources tells of both', async () => {
