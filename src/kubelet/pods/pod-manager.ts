@@ -86,7 +86,7 @@ export class PodManager {
       if (record.admitted && record.phase === 'syncing') resizes.updated(record, wanted);
       if (mustInterrupt(before, pod)) this.#interrupt(record);
       if (before.spec.activeDeadlineSeconds !== pod.spec.activeDeadlineSeconds) this.#watchDeadline(record);
-      if (record.prepared && before.metadata.resourceVersion !== pod.metadata.resourceVersion) {
+      if (before.metadata.resourceVersion !== pod.metadata.resourceVersion) {
         void Promise.resolve(this.#kit.volumes.update(pod)).catch((error: unknown) => {
           this.#kit.log.warn('cannot update volumes', { pod: formatPod(pod), error });
         });

@@ -14,6 +14,11 @@ export interface PodVolumes {
    */
   mount(pod: Pod, signal?: AbortSignal): Promise<Map<string, string>>;
   /**
+   * The pod runs already, maybe since before this kubelet did: its volumes are taken on again in the background, so that
+   * what follows the API goes on following it. Costs nothing when that has been done.
+   */
+  adopt(pod: Pod): void;
+  /**
    * The path to bind-mount for a volume mount with a subPath (already expanded), opened without following a link out of
    * the volume; created as a directory when it is missing. `mountIndex` is the place in the container's volumeMounts.
    */

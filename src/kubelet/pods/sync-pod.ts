@@ -38,6 +38,7 @@ export async function syncPod(kit: PodKit, record: PodRecord): Promise<SyncOutco
     kit.publish(record);
     if (plan.finished) return { finished: true };
     if (plan.steps.length === 0) {
+      kit.volumes.adopt(record.pod);
       if (retryInMs(kit, record, 'resize') === 0 && kit.resizes.completed(record.pod)) kit.publish(record);
       await removeOldContainers(kit, record);
       return { finished: false, ...earliest(plan.againInMs, deadlineMs) };

@@ -38,6 +38,9 @@ export interface VolumeManagerOptions {
   clock: Clock;
 }
 
+/** How long a pod's volumes may hold up those of others that are taken on again, milliseconds. */
+const adoptionMs = 10_000;
+
 /** A volume of a pod that has been set up. */
 interface Mounted {
   plugin: VolumePlugin;
@@ -52,6 +55,8 @@ interface Entry {
   readonly mounted: Map<string, Mounted>;
   /** Why volumes cannot even be looked up. */
   readonly unresolved: Map<string, string>;
+  /** Ends what is done for the pod's volumes without anybody waiting. */
+  readonly end: AbortController;
 }
 
 /**
@@ -69,6 +74,8 @@ export class VolumeManager implements PodVolumes {
   readonly #devices: DeviceMounts;
   readonly #attached: AttachedVolumes;
   readonly #refresh: KeyedQueue;
+  /** Pods whose volumes are taken on again, few at a time. */
+  readonly #adoption: KeyedQueue;
   readonly #expansion: Expansion;
   /** Operations under way, by pod. */
   readonly #working = new Map<string, Set<Promise<unknown>>>();
@@ -81,6 +88,13 @@ export class VolumeManager implements PodVolumes {
     this.#expansion = new Expansion(options);
     this.#attached = new AttachedVolumes(root, plugins, options.onInUse);
     this.#attached.rebuild().catch((error: unknown) => log.warn('cannot find attached volumes', { error }));
+    this.#adoption = new KeyedQueue((podUid) => this.#adopt(podUid), {
+      clock,
+      retryInitialMs: 5_000,
+      retryMaximumMs: 122_000,
+      onError: (podUid, error) =>
+        log.info('volumes of a pod that runs cannot all be taken on again', { podUid, error }),
+    });
     this.#refresh = new KeyedQueue((podUid) => this.#rewrite(podUid), {
       clock,
       retryInitialMs: 500,
@@ -99,6 +113,23 @@ export class VolumeManager implements PodVolumes {
     return new Map(volumes.map(({ name }) => [name, hostPathOf(entry, name)]));
   }
 
+  adopt(pod: Pod): void {
+    if (this.#entries.has(pod.metadata.uid)) return;
+    this.#entryOf(pod);
+    this.#adoption.add(pod.metadata.uid);
+  }
+
+  async #adopt(podUid: string): Promise<void> {
+    const entry = this.#entries.get(podUid);
+    if (!entry) return;
+    // Others get their turn while this pod waits for something.
+    const patience = AbortSignal.timeout(adoptionMs);
+    const signal = AbortSignal.any([entry.end.signal, patience]);
+    await this.mount(entry.pod, signal).catch((error: unknown) => {
+      if (!entry.end.signal.aborted) throw error;
+    });
+  }
+
   subPath(
     pod: Pod,
     request: { container: string; mountIndex: number; volume: string; volumePath: string; subPath: string },
@@ -110,6 +141,7 @@ export class VolumeManager implements PodVolumes {
 
   async unmount(podUid: string): Promise<void> {
     const { root, plugins, operations } = this.#options;
+    this.#entries.get(podUid)?.end.abort(new Error('the pod has gone'));
     this.#entries.delete(podUid);
     this.#attempts.forgetOwner(podUid);
     this.#options.meter.forget(podUid);
@@ -169,14 +201,20 @@ export class VolumeManager implements PodVolumes {
 
   async stop(): Promise<void> {
     this.#options.meter.stop();
-    await this.#refresh.stop();
+    for (const { end } of this.#entries.values()) end.abort(new Error('the kubelet ends'));
+    await Promise.all([this.#refresh.stop(), this.#adoption.stop()]);
     await this.#expansion.stop();
     for (const plugin of this.#options.plugins) await plugin.stop?.();
   }
 
   #entryOf(pod: Pod): Entry {
     const { uid } = pod.metadata;
-    const entry = this.#entries.get(uid) ?? { pod, mounted: new Map(), unresolved: new Map() };
+    const entry = this.#entries.get(uid) ?? {
+      pod,
+      mounted: new Map(),
+      unresolved: new Map(),
+      end: new AbortController(),
+    };
     entry.pod = pod;
     this.#entries.set(uid, entry);
     return entry;
