@@ -72,7 +72,9 @@ export class ProbeWorker {
 
   async #work(): Promise<void> {
     const { clock, probe, startedAt, adopted } = this.#options;
-    const firstInMs = startedAt + (probe.initialDelaySeconds ?? 0) * 1000 - clock.now();
+    const delayMs = (probe.initialDelaySeconds ?? 0) * 1000;
+    // Not longer than that, also when the clock was set back since the container started.
+    const firstInMs = Math.min(delayMs, startedAt + delayMs - clock.now());
     // The probes of many containers that were adopted together are spread over their period.
     const spreadMs = adopted || this.#verdict === 'success' ? spread(this.#periodMs, startedAt) : 0;
     let due = clock.monotonic() + Math.max(0, firstInMs) + spreadMs;
