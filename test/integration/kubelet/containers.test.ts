@@ -10,13 +10,15 @@ import { type Pod, resources } from '../../../src/api/index.ts';
 import { pollUntil } from '../../../src/async/index.ts';
 import { createGrpcClient, type GrpcClient } from '../../../src/wire/grpc/index.ts';
 import { createHttpServer } from '../../../src/wire/http/index.ts';
-import { Cluster } from '../../support/cluster.ts';
+import type { Cluster } from '../../support/cluster.ts';
 import { DemoRegistry } from '../../support/demo-registry.ts';
 import { conditionOf, containerOf, isReady, neverBack, PodDriver } from '../../support/pod-driver.ts';
+import { SuiteNode } from '../../support/suite-node.ts';
 
 const namespace = 'default';
 
 describe('containers of a pod', { concurrency: 8 }, () => {
+  let node: SuiteNode;
   let cluster: Cluster;
   let registry: DemoRegistry;
   let pods: PodDriver;
@@ -25,16 +27,17 @@ describe('containers of a pod', { concurrency: 8 }, () => {
 
   before(async () => {
     shared = await mkdtemp(join(tmpdir(), 'dh-kcont-shared-'));
-    cluster = await Cluster.withKubelet('kcont', { crashLoopBackOff: { maxContainerRestartPeriod: '2s' } });
+    node = await SuiteNode.start('kcont', () => ({ crashLoopBackOff: { maxContainerRestartPeriod: '2s' } }));
+    cluster = node.cluster;
     registry = await DemoRegistry.start(cluster.namespace);
     pods = await PodDriver.start(cluster, registry.image('v1'));
-    cri = createGrpcClient(RuntimeService, `unix://${join(cluster.dataDirectory, 'runtime', 'runtime.sock')}`);
+    cri = createGrpcClient(RuntimeService, node.endpoint);
   });
   after(async () => {
     cri?.close();
     await pods?.stop();
     await registry?.[Symbol.asyncDispose]();
-    await cluster?.[Symbol.asyncDispose]();
+    await node?.[Symbol.asyncDispose]();
     await rm(shared, { recursive: true, force: true });
     for (const versions of pods?.history.values() ?? []) neverBack(versions);
   });

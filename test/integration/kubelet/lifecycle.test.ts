@@ -1,13 +1,16 @@
 /** The lives of pods: where they come from, what they are called, their phases and conditions, how they end. */
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
 import { createServer as createTcpServer } from 'node:net';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { resources } from '../../../src/api/index.ts';
 import { pollUntil } from '../../../src/async/index.ts';
 import { createHttpServer } from '../../../src/wire/http/index.ts';
-import { Cluster } from '../../support/cluster.ts';
+import type { Cluster } from '../../support/cluster.ts';
 import { DemoRegistry } from '../../support/demo-registry.ts';
 import { conditionOf, containerOf, isReady, neverBack, PodDriver } from '../../support/pod-driver.ts';
+import { SuiteNode } from '../../support/suite-node.ts';
 import { processesWith } from '../../support/test-runtime.ts';
 
 const urlPort = 18_321;
@@ -22,24 +25,23 @@ const staticPod = (script: string, image: string) => ({
 });
 
 describe('the lives of pods', { concurrency: 8 }, () => {
+  let node: SuiteNode;
   let cluster: Cluster;
   let registry: DemoRegistry;
   let pods: PodDriver;
 
   before(async () => {
-    cluster = await Cluster.create('klife');
-    await cluster.namespace.output([
-      'sh',
-      '-c',
-      `printf 'nameserver 192.0.2.53\\nnameserver 192.0.2.54\\n' > ${cluster.dataDirectory}/resolv.conf`,
-    ]);
-    const options = await cluster.kubeletConfig({
-      staticPodURL: `http://127.0.0.1:${urlPort}/pods`,
-      staticPodURLHeader: { 'x-who': ['node-1'] },
-      httpCheckFrequency: '200ms',
-      resolvConf: `${cluster.dataDirectory}/resolv.conf`,
+    node = await SuiteNode.start('klife', async ({ dataDirectory }) => {
+      const resolvConf = join(dataDirectory, 'resolv.conf');
+      await writeFile(resolvConf, 'nameserver 192.0.2.53\nnameserver 192.0.2.54\n');
+      return {
+        staticPodURL: `http://127.0.0.1:${urlPort}/pods`,
+        staticPodURLHeader: { 'x-who': ['node-1'] },
+        httpCheckFrequency: '200ms',
+        resolvConf,
+      };
     });
-    await cluster.up(['--place', 'kubelet=process', ...options]);
+    cluster = node.cluster;
     registry = await DemoRegistry.start(cluster.namespace);
     pods = await PodDriver.start(cluster, registry.image('v1'));
   });
@@ -47,7 +49,7 @@ describe('the lives of pods', { concurrency: 8 }, () => {
     await pods?.stop();
     for (const versions of pods?.history.values() ?? []) neverBack(versions);
     await registry?.[Symbol.asyncDispose]();
-    await cluster?.[Symbol.asyncDispose]();
+    await node?.[Symbol.asyncDispose]();
   });
 
   test('a pull in progress is given up when its pod is deleted, which then has failed', async () => {
