@@ -14,6 +14,8 @@ export interface ConnectionEvents {
 /** Longest for a plugin to make devices ready before a container is made, milliseconds. */
 const preStartTimeoutMs = 30_000;
 const callTimeoutMs = 10_000;
+/** Longest for a plugin to give devices, milliseconds: while it does, no other pod is let in. */
+const allocateTimeoutMs = 30_000;
 
 /** A device plugin that has registered: its calls, and what it tells of its devices. */
 export class PluginConnection {
@@ -70,7 +72,10 @@ export class PluginConnection {
 
   /** Gives devices to a container. */
   async allocate(devicesIds: string[]): Promise<devicePlugin.ContainerAllocateResponse> {
-    const { containerResponses } = await this.#client.allocate({ containerRequests: [{ devicesIds }] });
+    const { containerResponses } = await this.#client.allocate(
+      { containerRequests: [{ devicesIds }] },
+      { timeoutMs: allocateTimeoutMs },
+    );
     const [answer] = containerResponses;
     if (!answer) throw new Error(`no containers return in allocation response of ${this.resource}`);
     return answer;
@@ -79,9 +84,11 @@ export class PluginConnection {
   /** Which devices the plugin would choose; none when it has no opinion. */
   async preferred(available: string[], must: string[], allocationSize: number): Promise<readonly string[]> {
     if (!this.#options.getPreferredAllocationAvailable) return [];
-    const { containerResponses } = await this.#client.getPreferredAllocation({
-      containerRequests: [{ availableDeviceIDs: available, mustIncludeDeviceIDs: must, allocationSize }],
-    });
+    const request = { availableDeviceIDs: available, mustIncludeDeviceIDs: must, allocationSize };
+    const { containerResponses } = await this.#client.getPreferredAllocation(
+      { containerRequests: [request] },
+      { timeoutMs: callTimeoutMs },
+    );
     return containerResponses[0]?.deviceIDs ?? [];
   }
 

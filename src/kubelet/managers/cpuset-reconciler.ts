@@ -3,10 +3,8 @@ import type { Logger } from '../../log/index.ts';
 import type { PodRecord } from '../pods/pod-record.ts';
 import type { RuntimeCache } from '../pods/runtime-cache.ts';
 import { isNotFound, type RuntimeClient } from '../pods/runtime-client.ts';
-import { newestContainer } from '../pods/runtime-state.ts';
 import type { CpuManager } from './cpu-manager.ts';
 import { formatCpuSet } from './cpu-set.ts';
-import { containersOf } from './resource-provider.ts';
 
 /** What the reconciler works with. */
 export interface CpusetReconcilerOptions {
@@ -76,14 +74,14 @@ export class CpusetReconciler {
     const there = new Set<string>();
     for (const { pod } of records()) {
       const { uid } = pod.metadata;
-      for (const { name } of containersOf(pod)) {
+      // Ephemeral containers share too: they are found by what runs, not by what the pod says.
+      for (const { id, name, state } of cache.pod(uid).containers) {
+        if (state !== 'running') continue;
         const key = `${uid}/${name}`;
         there.add(key);
-        const running = newestContainer(cache.pod(uid), name);
-        if (running?.state !== 'running') continue;
         const wanted = formatCpuSet(cpus.cpusOf(uid, name));
         if (wanted === '' || wanted === this.#told.get(key)) continue;
-        await this.#tell(key, running.id, wanted);
+        await this.#tell(key, id, wanted);
       }
     }
     for (const key of this.#told.keys()) if (!there.has(key)) this.#told.delete(key);

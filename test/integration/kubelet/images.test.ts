@@ -11,6 +11,26 @@ import { FaultyRegistry } from '../../support/faulty-registry.ts';
 const login = { username: 'me', password: 'swordfish' };
 const auth = Buffer.from('me:swordfish').toString('base64');
 
+const rbac = 'rbac.authorization.k8s.io';
+const audience = [
+  {
+    apiVersion: `${rbac}/v1`,
+    kind: 'ClusterRole',
+    metadata: { name: 'ask-for-registry' },
+    rules: [
+      { apiGroups: [''], resources: ['registry.test'], verbs: ['request-serviceaccounts-token-audience'] },
+      { apiGroups: [''], resources: ['serviceaccounts'], verbs: ['get'] },
+    ],
+  },
+  {
+    apiVersion: `${rbac}/v1`,
+    kind: 'ClusterRoleBinding',
+    metadata: { name: 'ask-for-registry' },
+    roleRef: { apiGroup: rbac, kind: 'ClusterRole', name: 'ask-for-registry' },
+    subjects: [{ kind: 'Group', apiGroup: rbac, name: 'system:nodes' }],
+  },
+];
+
 /** A program that gives the login, and notes that it was asked. */
 const provider = `#!/bin/sh
 cat >>"$(dirname "$0")/asked"
@@ -51,6 +71,12 @@ describe('images on a node', () => {
             apiVersion: 'credentialprovider.kubelet.k8s.io/v1',
             matchImages: [provided.host],
             defaultCacheDuration: '0s',
+            tokenAttributes: {
+              serviceAccountTokenAudience: 'registry.test',
+              cacheType: 'ServiceAccount',
+              requireServiceAccount: true,
+              optionalServiceAccountAnnotationKeys: ['registry.test/team'],
+            },
             env: [{ name: 'HOST', value: provided.host }],
           },
         ],
@@ -61,6 +87,11 @@ describe('images on a node', () => {
       ...['--kubelet-arg', `image-credential-provider-config=${config}`],
       ...['--kubelet-arg', `image-credential-provider-bin-dir=${directory}`],
     ]);
+    await cluster.kubectl(['annotate', 'serviceaccount', 'default', 'registry.test/team=blue']);
+    // Only audiences that its pods name may be asked for by a node, unless somebody allows it.
+    await cluster.kubectl(['apply', '-f', '-'], {
+      input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: audience }),
+    });
     await cluster.kubectl([
       ...['create', 'secret', 'docker-registry', 'login', `--docker-server=${closed.host}`],
       ...['--docker-username=me', '--docker-password=swordfish'],
@@ -139,8 +170,15 @@ describe('images on a node', () => {
         .map((line) => JSON.parse(line));
       assert.equal(requests[0].kind, 'CredentialProviderRequest');
       assert.match(requests[0].image, new RegExp(`^${provided.host}/test/(good|again)$`));
+      assert.equal(requests[0].serviceAccountToken.split('.').length, 3, 'a token of the pod');
+      assert.deepEqual(requests[0].serviceAccountAnnotations, { 'registry.test/team': 'blue' });
       // A killed kubelet has to ask again.
       assert.ok(requests.length <= 2, `${requests.length} requests`);
+      await cluster.kubectl(['create', 'serviceaccount', 'other']);
+      await apply('other-account', provided.image('again'), { serviceAccountName: 'other' }, never);
+      await waiting('other-account', 'ErrImageNeverPull');
+      await apply('same-account', provided.image('again'), {}, never);
+      await running('same-account');
     });
 
     test("a login of the node's own file is for every pod, from the moment it is written", async () => {
