@@ -8,7 +8,13 @@ import { isNotFound } from './api-error.ts';
 /** Writes Events about objects. */
 export interface EventRecorder {
   /** Notes an event; returns at once. The same event again counts up instead of making a new object. */
-  event(about: ApiObject | ObjectReference, type: 'Normal' | 'Warning', reason: string, message: string): void;
+  event(
+    about: ApiObject | ObjectReference,
+    type: 'Normal' | 'Warning',
+    reason: string,
+    message: string,
+    annotations?: Record<string, string>,
+  ): void;
   /** Waits until everything noted so far is written (or lost). */
   flush(): Promise<void>;
 }
@@ -54,6 +60,7 @@ interface Note {
   /** What makes two events the same. */
   key: string;
   atMs: number;
+  annotations?: Record<string, string>;
 }
 
 class ApiEventRecorder implements EventRecorder {
@@ -75,12 +82,19 @@ class ApiEventRecorder implements EventRecorder {
     this.#bucket = options.rate && new TokenBucket({ ...options.rate, clock: this.#clock });
   }
 
-  event(about: ApiObject | ObjectReference, type: 'Normal' | 'Warning', reason: string, message: string): void {
+  event(
+    about: ApiObject | ObjectReference,
+    type: 'Normal' | 'Warning',
+    reason: string,
+    message: string,
+    annotations?: Record<string, string>,
+  ): void {
     const reference = toReference(about);
     const subject = `${reference.kind}/${reference.namespace ?? ''}/${reference.name}/${reference.uid ?? ''}`;
     if (!this.#spam.allows(subject)) return;
     const key = [subject, reference.fieldPath ?? '', type, reason, message].join('\0');
     const note: Note = { reference, type, reason, message: message.slice(0, 1024), key, atMs: this.#clock.now() };
+    if (annotations) note.annotations = annotations;
     if (this.#waiting >= mostWaiting) return this.#options.log?.debug('event lost: too many wait', { reason });
     this.#waiting++;
     this.#last = this.#runner
@@ -109,13 +123,13 @@ class ApiEventRecorder implements EventRecorder {
     }
   }
 
-  async #create({ reference, type, reason, message, key, atMs }: Note): Promise<void> {
+  async #create({ reference, type, reason, message, key, atMs, annotations }: Note): Promise<void> {
     const { component, host } = this.#options;
     const namespace = reference.namespace || 'default';
     const digest = createHash('sha1').update(key).digest('hex').slice(0, 6);
     const name = `${reference.name}.${atMs.toString(16)}${digest}`;
     const event = {
-      metadata: { name, namespace },
+      metadata: { name, namespace, ...(annotations ? { annotations } : {}) },
       involvedObject: reference,
       type,
       reason,

@@ -1,6 +1,7 @@
 import type { EventRecorder } from '../client/index.ts';
 import type { AdmitHandler } from './admission/admission.ts';
 import { makeAdmission } from './admission/make-admission.ts';
+import { EvictionManager, type EvictionOptions } from './eviction/eviction-manager.ts';
 import type { Companion, Ground } from './ground.ts';
 import { measureCgroups } from './metrics/measure-calls.ts';
 import type { ContainerGrants } from './pods/container-grant.ts';
@@ -9,6 +10,7 @@ import type { PodManager } from './pods/pod-manager.ts';
 import type { NodeReporter } from './pods/ports.ts';
 import { type MachineCapacity, makeCgroups, readMemoryFacts, startEnforcement } from './resources/index.ts';
 import { Resizes } from './resources/resizes.ts';
+import type { Statistics } from './statistics/index.ts';
 
 /** What else the parts about resources need. */
 export interface ResourceGround {
@@ -22,6 +24,9 @@ export interface ResourceGround {
   sources(): { readonly isReady: boolean };
   /** Those that set processors, memory and devices aside for pods. */
   allocation?: readonly AdmitHandler[];
+  statistics: Statistics;
+  /** Removes what no pod uses. */
+  garbage(): { images: { deleteUnused(): Promise<void> }; containers: { deleteAllUnused(): Promise<void> } };
   /** Those that are asked last about a pod: a node that is being shut down. */
   last?: readonly AdmitHandler[];
 }
@@ -41,8 +46,10 @@ export function makeResources(ground: Ground, parts: ResourceGround) {
     start: () => startEnforcement(ground, cgroups, nodeEvent, signal),
     stop: () => {},
   };
+  const eviction = makeEviction(ground, parts, nodeEvent);
   const admission = makeAdmission({
     settings,
+    first: [eviction.admission],
     node: () => node.node(),
     preempt: (pod, victims, resource) => manager().preempt(pod, victims, resource),
     ...(allocation ? { allocation } : {}),
@@ -63,5 +70,22 @@ export function makeResources(ground: Ground, parts: ResourceGround) {
     ...{ events, metrics, log, clock },
   });
   const resizing: Companion = { start: () => {}, stop: () => resizes.stop() };
-  return { cgroups, admission, memory, resizes, companions: [enforcement, resizing] };
+  return { cgroups, admission, memory, resizes, eviction, companions: [enforcement, resizing, eviction] };
+}
+
+function makeEviction(
+  { settings, client, metrics, log, clock }: Ground,
+  { statistics, garbage, manager, node, events }: ResourceGround,
+  nodeEvent: EvictionOptions['nodeEvent'],
+): EvictionManager {
+  return new EvictionManager({
+    ...{ settings, client, statistics, nodeEvent, events, metrics, log, clock },
+    records: () => manager().records(),
+    end: (...pod) => manager().end(...pod),
+    reclaim: {
+      containers: () => garbage().containers.deleteAllUnused(),
+      images: () => garbage().images.deleteUnused(),
+    },
+    changed: () => node.changed(),
+  });
 }

@@ -45,8 +45,10 @@ export function assemble(ground: Ground) {
   const events = new PodEvents(recorder, log);
   const capacity = readMachineCapacity(settings.rootDirectory);
   const cache: RuntimeCache = new RuntimeCache(client, clock, (uid, one) => manager.runtimeChanged(uid, one));
-  const problem = () => shutdown.problem;
-  const inputs = { volumesInUse: () => volumes.inUse(), devices: () => devices.counts(), problem };
+  const inputs = {
+    ...{ volumesInUse: () => volumes.inUse(), devices: () => devices.counts() },
+    ...{ problem: () => shutdown.problem, pressures: () => resources.eviction.pressures },
+  };
   const node: NodeReporter = makeNode(ground, capacity, cache, recorder, inputs);
   const { volumes, csi } = makeVolumes(ground, node, events);
   const objects = createObjectReader(api, { clock, log, signal });
@@ -58,10 +60,11 @@ export function assemble(ground: Ground) {
   const { timelines } = measures;
   const status = new StatusWriter({ client: api, clock, log, onWritten: (...told) => measures.written(...told) });
   const later = { manager: () => manager, sources: () => sources };
+  const statistics = new Statistics({ settings, client, cache, volumes, clock, log });
   const allocation = makeAllocation(ground, { cache, node, ...later });
   const { grants, devices } = allocation;
   const shutdown: NodeShutdown = makeShutdown(ground, { recorder, node, ...later });
-  const handlers = { allocation: [allocation.admission], last: [shutdown] };
+  const handlers = { allocation: [allocation.admission], last: [shutdown], garbage: () => imageParts, statistics };
   const resources = makeResources(ground, { capacity, recorder, node, events, grants, ...handlers, ...later });
   const { cgroups, admission, memory, resizes } = resources;
   const imageParts = makeImages(ground, { events, recorder, cache, objects, node, ...later });
@@ -86,7 +89,6 @@ export function assemble(ground: Ground) {
   const directory: KubeletPodDirectory = new KubeletPodDirectory({
     ...{ settings, cache, records: () => manager.records(), timelines: () => timelines.list() },
   });
-  const statistics = new Statistics({ settings, client, cache, volumes, clock, log });
   const nodeUid = () => node.node()?.metadata.uid;
   const sources: PodSources = new PodSources({ settings, client: api, manager, status, nodeUid, clock, log });
   const leftovers = new Housekeeping({ settings, ...later, cache, volumes, cgroups, resizes, signal, clock, log });
@@ -112,7 +114,7 @@ function makeNode(
   capacity: MachineCapacity,
   cache: RuntimeCache,
   events: EventRecorder | undefined,
-  inputs: Pick<NodeInputs, 'volumesInUse' | 'devices'> & { problem(): string | undefined },
+  inputs: Omit<NodeInputs, 'podLifecycleProblem'> & { problem(): string | undefined },
 ): NodeReporter {
   const podLifecycleProblem = (): string | undefined => {
     if (cache.ageMs <= staleViewMs) return inputs.problem();
@@ -124,7 +126,7 @@ function makeNode(
     client: heartbeat,
     runtime: client,
     capacity,
-    inputs: { podLifecycleProblem, ...inputs, pressures: () => new Set() },
+    inputs: { podLifecycleProblem, ...inputs },
     events,
     kubeletVersion,
     log,

@@ -146,3 +146,20 @@ export function hardEvictionReservation(
     storageBytes: kept('nodefs.available', capacity.diskBytes),
   };
 }
+
+/**
+ * Writable layers are on the disk of the images or on that of the kubelet: unless the configuration says something of
+ * them, what holds for that disk holds for them.
+ */
+export function withContainerThresholds(
+  thresholds: readonly Threshold[],
+  { dedicatedImages, split }: { dedicatedImages: boolean; split: boolean },
+): Threshold[] {
+  const like = dedicatedImages && !split ? 'imagefs' : 'nodefs';
+  const derived = (['available', 'inodesFree'] as const).flatMap((kind) => {
+    const signal: Signal = `containerfs.${kind}`;
+    if (thresholds.some((one) => one.signal === signal)) return [];
+    return thresholds.filter((one) => one.signal === `${like}.${kind}`).map((one) => ({ ...one, signal }));
+  });
+  return [...thresholds, ...derived];
+}

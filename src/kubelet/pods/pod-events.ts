@@ -18,11 +18,18 @@ export class PodEvents {
   }
 
   /** Something that a user should look at. */
-  warning(pod: Pod, reason: string, message: string, container?: string): void {
-    this.#write('Warning', pod, reason, message, container);
+  warning(pod: Pod, reason: string, message: string, container?: string, annotations?: Record<string, string>): void {
+    this.#write('Warning', pod, reason, message, container, annotations);
   }
 
-  #write(type: 'Normal' | 'Warning', pod: Pod, reason: string, message: string, container?: string): void {
+  #write(
+    type: 'Normal' | 'Warning',
+    pod: Pod,
+    reason: string,
+    message: string,
+    container?: string,
+    annotations?: Record<string, string>,
+  ): void {
     const { namespace, name, uid, resourceVersion } = pod.metadata;
     const fields = { type, reason, pod: `${namespace}/${name}`, text: message, ...(container ? { container } : {}) };
     if (type === 'Warning') this.#log.info('pod event', fields);
@@ -36,7 +43,7 @@ export class PodEvents {
       ...(resourceVersion ? { resourceVersion } : {}),
       ...(container ? { fieldPath: containerPath(pod, container) } : {}),
     };
-    this.#recorder?.event(reference, type, reason, message);
+    this.#recorder?.event(reference, type, reason, message, annotations);
   }
 }
 
