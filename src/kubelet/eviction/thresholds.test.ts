@@ -48,7 +48,11 @@ describe('eviction thresholds', () => {
   it('keep memory and disk from pods', () => {
     const capacity = { memoryBytes: 1000, diskBytes: 2000 };
     const evictionHard = { 'memory.available': '10%', 'nodefs.available': '100' };
-    assert.deepEqual(hardEvictionReservation({ evictionHard }, capacity), { memoryBytes: 100, storageBytes: 100 });
+    const evictionSoft = { 'memory.available': '90%' };
+    const fields = { evictionHard, evictionSoft, evictionSoftGracePeriod: { 'memory.available': '1s' } };
+    assert.deepEqual(hardEvictionReservation(fields, capacity), { memoryBytes: 100, storageBytes: 100 });
+    const softOnly = { ...fields, evictionHard: { 'memory.available': '0%' } };
+    assert.deepEqual(hardEvictionReservation(softOnly, capacity), { memoryBytes: 0, storageBytes: 0 });
     assert.equal(amountIn({ part: 0.5 }, 11), 5);
   });
 });

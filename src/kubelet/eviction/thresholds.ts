@@ -136,7 +136,10 @@ export function hardEvictionReservation(
   fields: Pick<EvictionFields, 'evictionHard' | 'mergeDefaultEvictionSettings'>,
   capacity: { memoryBytes: number; diskBytes: number },
 ): { memoryBytes: number; storageBytes: number } {
-  const thresholds = readThresholds({ ...fields, enforceNodeAllocatable: [] });
+  const { evictionHard = {}, mergeDefaultEvictionSettings = false } = fields;
+  // The soft ones keep nothing.
+  const hard = { evictionHard, mergeDefaultEvictionSettings, enforceNodeAllocatable: [] };
+  const thresholds = readThresholds(hard);
   const kept = (signal: Signal, of: number) => {
     const found = thresholds.find((one) => one.signal === signal);
     return found ? amountIn(found.value, of) : 0;
