@@ -10,6 +10,7 @@ import { createLogger } from '../../log/index.ts';
 import { createGrpcClient } from '../../wire/grpc/index.ts';
 import { TestDevicePlugin } from '../testing/device-plugin.ts';
 import { makeContainer, makePod } from '../testing/pods.ts';
+import { readDeviceState, writeDeviceState } from './device-checkpoint.ts';
 import { withDeviceHealth } from './device-health.ts';
 import { DeviceManager, isExtendedResource } from './device-manager.ts';
 import { servePodResources } from './pod-resources.ts';
@@ -254,6 +255,27 @@ describe('device plugins', () => {
     } finally {
       client.close();
       await server.close();
+    }
+  });
+});
+
+describe('the checkpoint of devices', () => {
+  it('has the checksum that upstream computes', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'dh-dev-'));
+    try {
+      const file = join(directory, 'kubelet_internal_checkpoint');
+      const entry = {
+        ...{ PodUID: 'u-1', ContainerName: 'c', ResourceName: resource },
+        ...{ DeviceIDs: { '-1': ['a'], '0': ['b', 'c'] }, AllocResp: 'CgYKAUESAUI=' },
+      };
+      const Data = { PodDeviceEntries: [entry], RegisteredDevices: { [resource]: ['a', 'b'], 'x.test/y': [] } };
+      await writeFile(file, JSON.stringify({ Data, Checksum: 656176061 }));
+      const state = await readDeviceState(file);
+      assert.deepEqual(state!.entries[0]!.answer.envs, { A: 'B' });
+      await writeDeviceState(file, state!);
+      assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), { Data, Checksum: 656176061 });
+    } finally {
+      await rm(directory, { recursive: true, force: true });
     }
   });
 });

@@ -131,7 +131,7 @@ describe('ImageCollector', () => {
     assert.equal(present.size, 3);
     disk.availableBytes = 12;
     collector.imagePulled();
-    await clock.advance(1);
+    await clock.advance(1000);
     assert.equal(present.size, 2);
     collector.stop();
   });

@@ -27,6 +27,9 @@ export interface ImageCollectorOptions {
 /** How often images are looked at, milliseconds. */
 const periodMs = 300_000;
 
+/** How soon after a pull. */
+const soonMs = 1000;
+
 /** Removes images that nobody uses when room gets short, or when they are old. One look at a time. */
 export class ImageCollector {
   readonly #options: ImageCollectorOptions;
@@ -34,6 +37,7 @@ export class ImageCollector {
   readonly #startedAt: number;
   #turn: Promise<unknown> = Promise.resolve();
   #timer: Timer | undefined;
+  #soon: Timer | undefined;
   #failed = false;
   #stopped = false;
 
@@ -57,12 +61,16 @@ export class ImageCollector {
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
+    this.#soon?.cancel();
   }
 
-  /** An image has come: looks whether there is still room. */
+  /** An image has come: looks whether there is still room, once for many that come together. */
   imagePulled(): void {
     if (this.#stopped || this.#timer === undefined) return;
-    void this.#collectTold();
+    this.#soon ??= this.#options.clock.after(soonMs, () => {
+      this.#soon = undefined;
+      if (!this.#stopped) void this.#collectTold();
+    });
   }
 
   /** Removes every image that nobody uses and that is not younger than the minimum age: eviction asks for it. */
