@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { PodStatus } from '../api/index.ts';
+import type { Timer } from '../async/index.ts';
 import type { GrpcServer } from '../wire/grpc/index.ts';
 import { withDeviceHealth } from './devices/device-health.ts';
 import { DeviceManager } from './devices/device-manager.ts';
@@ -19,6 +20,9 @@ export interface AllocationGround {
   sources(): { isReady: boolean };
 }
 
+/** How long after the start plugins are let in, and resources are told, milliseconds. */
+const serveAfterMs = 200;
+
 /** Puts the parts together that hand processors, memory and devices to containers, and tell who has what. */
 export function makeAllocation(ground: Ground, { cache, node, manager, sources }: AllocationGround) {
   const { settings, clock, log } = ground;
@@ -36,21 +40,30 @@ export function makeAllocation(ground: Ground, { cache, node, manager, sources }
   });
   const managers = makeManagers(ground, { cache, manager, sources, devices, topology });
   let server: GrpcServer | undefined;
+  const serve = async (): Promise<void> => {
+    await devices.serve();
+    const live = () =>
+      manager()
+        .records()
+        .filter(({ phase, admitted }) => admitted && phase !== 'terminated');
+    server = await servePodResources({
+      ...{ devices, cpus: managers.cpus, memory: managers.memory, clock },
+      socket: join(rootDirectory, 'pod-resources/kubelet.sock'),
+      pods: () => live().map(({ pod }) => pod),
+    });
+  };
+  let serving: Timer | undefined;
   const companion: Companion = {
     start: async () => {
       await managers.start();
       await devices.start();
-      const live = () =>
-        manager()
-          .records()
-          .filter(({ phase, admitted }) => admitted && phase !== 'terminated');
-      server = await servePodResources({
-        ...{ devices, cpus: managers.cpus, memory: managers.memory, clock },
-        socket: join(rootDirectory, 'pod-resources/kubelet.sock'),
-        pods: () => live().map(({ pod }) => pod),
+      // The first server costs 50 ms of this thread, which pods that come with the start can use better.
+      serving = clock.after(serveAfterMs, () => {
+        void serve().catch((error: unknown) => log.error('device plugins cannot register', { error }));
       });
     },
     stop: async () => {
+      serving?.cancel();
       managers.stop();
       await server?.close();
       await devices.stop();

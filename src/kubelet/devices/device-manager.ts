@@ -54,7 +54,7 @@ export class DeviceManager implements ResourceProvider {
     });
   }
 
-  /** Takes over the checkpoint, and lets plugins register. Plugins of an earlier life see their sockets go, and come again. */
+  /** Takes over the checkpoint. Plugins of an earlier life see their sockets go, and come again. */
   async start(): Promise<void> {
     const { directory, log } = this.#options;
     const file = join(directory, checkpointName);
@@ -72,6 +72,11 @@ export class DeviceManager implements ResourceProvider {
       if (!(await stat(path).catch(() => undefined))?.isDirectory()) await rm(path, { force: true });
     }
     await this.#write();
+  }
+
+  /** Lets plugins register. */
+  async serve(): Promise<void> {
+    const { directory } = this.#options;
     const register = async (request: devicePlugin.RegisterRequest) => {
       this.#check(request.resourceName, [request.version]);
       await this.#registry.connect(request.resourceName, join(directory, request.endpoint));

@@ -47,6 +47,7 @@ describe('device plugins', () => {
       onHealth: (podUids) => health.push(...podUids),
     });
     await manager.start();
+    await manager.serve();
   };
   const until = (what: string, holds: () => boolean) => pollUntil(what, holds, { timeoutMs: 10_000, intervalMs: 5 });
   const allocatable = (count: number) =>
