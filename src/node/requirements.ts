@@ -63,6 +63,8 @@ export const testRequirements: readonly Requirement[] = [
     use: 'a second kernel, with cgroup v2 only',
   },
   { program: 'modprobe', paths: inPath('modprobe'), package: 'kmod', use: 'the modules of the second kernel' },
+  { program: 'ipset', paths: inPath('ipset'), package: 'ipset', use: 'says what sets are in the kernel' },
+  { program: 'ipvsadm', paths: inPath('ipvsadm'), package: 'ipvsadm', use: 'says what IPVS has, in the second kernel' },
   { program: 'crun', paths: inPath('crun'), package: 'crun', use: 'a second OCI runtime, which pods can choose' },
   { program: 'nsenter', paths: inPath('nsenter'), package: 'util-linux', use: 'tests run in namespaces of their own' },
   { program: 'ping', paths: inPath('ping'), package: 'iputils-ping', use: 'a Service answers no ping' },

@@ -1,5 +1,6 @@
 export { bytesToIp, ipToBytes, isIPv4, isIPv6, parsePrefix } from './address.ts';
 export { isNetlinkError, NetlinkError } from './errors.ts';
+export { GenericSocket } from './generic.ts';
 export {
   attributeString,
   eachAttribute,
