@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { pollUntil } from '../../async/index.ts';
+import { launchProgram } from '../../host/exec/index.ts';
 import { mountsUnder, unmount } from '../../host/mounts/index.ts';
 import { writeAtomically } from './atomic-writer.ts';
 import { bindSubPath } from './sub-path.ts';
@@ -46,4 +48,47 @@ test('subpaths stay in their volume', async () => {
   } finally {
     await rm(root, { recursive: true, force: true });
   }
+});
+
+test('directories that become links while a subpath is opened lead to nothing outside', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'deckhand-subpath-'));
+  const [volume, outside] = [join(directory, 'volume'), join(directory, 'outside')];
+  await mkdir(join(outside, 'in'), { recursive: true });
+  await mkdir(volume);
+  // Each change is one rename or two calls, far faster than a subpath is opened.
+  const swap = `const fs = require('node:fs');
+    process.chdir(${JSON.stringify(volume)});
+    for (fs.mkdirSync('way/in', { recursive: true }); ; ) {
+      fs.renameSync('way', 'kept'); fs.symlinkSync(${JSON.stringify(outside)}, 'way');
+      fs.unlinkSync('way'); fs.renameSync('kept', 'way');
+    }`;
+  const attacker = launchProgram([process.execPath, '-e', swap]);
+  const refused = new Set<string>();
+  let bound = 0;
+  try {
+    await pollUntil('the attack', () => stat(join(volume, 'way')).catch(() => undefined), { timeoutMs: 10_000 });
+    for (let round = 0; round < 100; round++) {
+      const target = join(directory, `target-${round}`);
+      try {
+        await bindSubPath(volume, 'way/in', target);
+        const table = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n').map((line) => line.split(' '));
+        // What is shown is named from the root of its file system.
+        const shown = table.find((fields) => fields[4] === target)?.[3] ?? '';
+        assert.ok(shown.endsWith('/in') && !shown.includes('/outside/'), shown);
+        bound++;
+      } catch (error) {
+        if (error instanceof assert.AssertionError) throw error;
+        refused.add((error as Error).message.replace(/"[^"]*"|\/\S+/g, ''));
+      } finally {
+        unmount(target);
+      }
+    }
+  } finally {
+    attacker.kill('SIGKILL');
+    await attacker.ended;
+  }
+  const made = await readdir(outside);
+  await rm(directory, { recursive: true, force: true });
+  assert.ok(bound > 0, `never bound: ${[...refused].join('; ')}`);
+  assert.deepEqual(made, ['in'], 'nothing was made outside');
 });
