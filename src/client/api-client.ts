@@ -118,6 +118,9 @@ function query(parameters: Record<string, string | number | boolean | undefined>
   return text === '' ? '' : `?${text}`;
 }
 
+/** How long an answer is waited for, milliseconds: a server that has vanished without a word must not hold up a caller for good. */
+const answerTimeoutMs = 60_000;
+
 /** Connects to an API server; nothing is sent before the first call. */
 export function createClient(config: ClientConfig, context: { clock?: Clock } = {}): ApiClient {
   return new RestClient({ config, http: connect(config), token: undefined }, context.clock ?? systemClock);
@@ -340,6 +343,7 @@ class RestClient implements ApiClient {
 
   async #json<T>(method: string, path: string, body?: object, signal?: AbortSignal, contentType?: string): Promise<T> {
     const response = await this.request(method, path, {
+      timeoutMs: answerTimeoutMs,
       ...(body ? { body } : {}),
       ...(signal ? { signal } : {}),
       ...(contentType ? { headers: { 'content-type': contentType } } : {}),

@@ -28,12 +28,20 @@ export class SuiteNode implements AsyncDisposable {
     return this.#containerd ? 'containerd' : 'deckhand';
   }
 
-  /** Starts it; `fields` are the kubelet's configuration, made when the data directory is known. */
-  static async start(purpose: string, fields: (cluster: Cluster) => Promise<object> | object): Promise<SuiteNode> {
+  /**
+   * Starts it; `fields` are the kubelet's configuration, made when the data directory and the runtime's endpoint are known,
+   * and `more` are further options of `up`.
+   */
+  static async start(
+    purpose: string,
+    fields: (node: SuiteNode) => Promise<object> | object,
+    more: string[] = [],
+  ): Promise<SuiteNode> {
     const cluster = await Cluster.create(purpose);
     const node = new SuiteNode(cluster, await startChosen(cluster));
     try {
-      const options = ['--place', 'kubelet=process', ...(await cluster.kubeletConfig(await fields(cluster)))];
+      const configured = await cluster.kubeletConfig(await fields(node));
+      const options = ['--place', 'kubelet=process', ...configured, ...more];
       if (node.#containerd) options.push('--runtime-endpoint', node.endpoint, '--pod-cidr', podCidr);
       await cluster.up(options);
       return node;

@@ -6,6 +6,7 @@ import { type ContainerConfigSchema, NamespaceMode, Signal } from '../../api/cri
 import type { Container, EphemeralContainer, Pod } from '../../api/index.ts';
 import { describeError, PodError } from '../errors.ts';
 import type { PresentImage } from '../images/image-puller.ts';
+import { inNodeOrder } from '../status/pod-status.ts';
 import { withGrant } from './container-grant.ts';
 import { containerResources } from './container-resources.ts';
 import { type EnvironmentSources, makeEnvironment } from './environment.ts';
@@ -96,7 +97,7 @@ function environmentSources(kit: PodKit, pod: Pod, sandbox: RuntimeSandbox, prep
     secret: kit.objects.secret,
     services: kit.objects.services,
     allocatable: () => (kit.node.node()?.status?.allocatable ?? {}) as Record<string, string>,
-    podIps: pod.spec!.hostNetwork ? hostIps : sandbox.ips,
+    podIps: pod.spec!.hostNetwork ? hostIps : inNodeOrder(sandbox.ips, hostIps),
     hostIps,
     nodeName: kit.settings.nodeName,
     volumes: prepared.volumes,

@@ -125,6 +125,12 @@ describe('podStatus', () => {
     assert.equal(condition(after, 'Ready')?.lastTransitionTime, condition(before, 'Ready')?.lastTransitionTime);
   });
 
+  it("has the address of the node's own family first, and one of each", () => {
+    const dual = makeRuntimePod([makeSandbox({ ips: ['fd00::2', '10.0.0.2', '10.0.0.3'] })]);
+    assert.deepEqual(status({ runtime: dual }).podIPs, [{ ip: '10.0.0.2' }, { ip: 'fd00::2' }]);
+    assert.equal(status({ runtime: dual, hostIps: ['fd00::1'] }).podIP, 'fd00::2');
+  });
+
   it('keeps conditions of others', () => {
     const pod = { ...makePod(), status: { conditions: [{ type: 'example.test/mine', status: 'True' }] } };
     assert.equal(condition(status({ pod }), 'example.test/mine')?.status, 'True');

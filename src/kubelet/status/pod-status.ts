@@ -30,7 +30,7 @@ export function podStatus(given: StatusInput): PodStatus {
   // While all is started anew a pod stays in the phase that it was in.
   const phase = input.restartingAll ? (previous?.phase ?? computed) : computed;
   const sandbox = readySandbox(input.runtime) ?? input.runtime.sandboxes[0];
-  const podIps = spec.hostNetwork ? (sandbox ? input.hostIps : []) : (sandbox?.ips ?? []);
+  const podIps = spec.hostNetwork ? (sandbox ? input.hostIps : []) : inNodeOrder(sandbox?.ips ?? [], input.hostIps);
   const kept = podIps.length > 0 ? podIps : (previous?.podIPs ?? []).map(({ ip }) => ip!);
   const status: PodStatus = {
     phase,
@@ -54,6 +54,14 @@ export function podStatus(given: StatusInput): PodStatus {
   }
   status.conditions = podConditions(input, status);
   return status;
+}
+
+/** Addresses of a pod, one of each family, that of the node's own first. */
+export function inNodeOrder(ips: readonly string[], hostIps: readonly string[]): string[] {
+  const isSix = (ip: string) => ip.includes(':');
+  const first = isSix(hostIps[0] ?? ips[0] ?? '');
+  const chosen = [ips.find((ip) => isSix(ip) === first), ips.find((ip) => isSix(ip) !== first)];
+  return chosen.filter((ip) => ip !== undefined);
 }
 
 /** Whether all containers are being started anew: known by those that asked for it, which are taken away last. */

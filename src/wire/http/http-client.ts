@@ -59,6 +59,9 @@ export class HttpError extends Error {
   }
 }
 
+/** How long a connection is silent before the kernel asks whether the peer is there, milliseconds. */
+const peerProbeMs = 30_000;
+
 /** A request under way whose header has come. */
 interface Exchange {
   message: IncomingMessage;
@@ -131,6 +134,8 @@ export class HttpClient {
           exchange.timedOut = new HttpError('ETIMEDOUT', what);
           sent.destroy(exchange.timedOut);
         });
+      // A peer that has vanished while an answer (a watch) is under way is found out by the kernel's probes.
+      sent.on('socket', (socket) => socket.setKeepAlive(true, peerProbeMs));
       sent.on('response', (message) => resolve(Object.assign(exchange, { message })));
       sent.on('error', (error: NodeJS.ErrnoException) => {
         exchange.timer?.cancel();

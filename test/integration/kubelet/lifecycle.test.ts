@@ -31,7 +31,7 @@ describe('the lives of pods', { concurrency: 8 }, () => {
   let pods: PodDriver;
 
   before(async () => {
-    node = await SuiteNode.start('klife', async ({ dataDirectory }) => {
+    node = await SuiteNode.start('klife', async ({ cluster: { dataDirectory } }) => {
       const resolvConf = join(dataDirectory, 'resolv.conf');
       await writeFile(resolvConf, 'nameserver 192.0.2.53\nnameserver 192.0.2.54\n');
       return {

@@ -11,15 +11,17 @@ import { ContainerState, PodSandboxState, RuntimeService } from '../../../src/ap
 import { resources } from '../../../src/api/index.ts';
 import { pollUntil, systemClock } from '../../../src/async/index.ts';
 import { createGrpcClient, type GrpcClient } from '../../../src/wire/grpc/index.ts';
-import { Cluster } from '../../support/cluster.ts';
+import type { Cluster } from '../../support/cluster.ts';
 import { CriProxy } from '../../support/cri-proxy.ts';
 import { DemoRegistry } from '../../support/demo-registry.ts';
 import { conditionOf, containerOf, isReady, neverBack, PodDriver } from '../../support/pod-driver.ts';
+import { SuiteNode } from '../../support/suite-node.ts';
 
 const namespace = 'default';
 const podName = 'io.kubernetes.pod.name';
 
 describe('restart, loss and hardships', { concurrency: false }, () => {
+  let node: SuiteNode;
   let cluster: Cluster;
   let registry: DemoRegistry;
   let pods: PodDriver;
@@ -29,12 +31,14 @@ describe('restart, loss and hardships', { concurrency: false }, () => {
 
   before(async () => {
     shared = await mkdtemp(join(tmpdir(), 'dh-ksurv-shared-'));
-    cluster = await Cluster.create('ksurv');
-    const socket = `unix://${join(cluster.dataDirectory, 'runtime', 'runtime.sock')}`;
-    proxy = await CriProxy.start(join(shared, 'cri.sock'), socket);
-    cri = createGrpcClient(RuntimeService, socket);
-    const options = await cluster.kubeletConfig({ containerRuntimeEndpoint: `unix://${join(shared, 'cri.sock')}` });
-    await cluster.up(['--place', 'kubelet=process', '--place', 'apiserver=process', ...options]);
+    const socket = `unix://${join(shared, 'cri.sock')}`;
+    const fields = async ({ endpoint }: SuiteNode) => {
+      proxy = await CriProxy.start(socket, endpoint);
+      return { containerRuntimeEndpoint: socket };
+    };
+    node = await SuiteNode.start('ksurv', fields, ['--place', 'apiserver=process']);
+    cluster = node.cluster;
+    cri = createGrpcClient(RuntimeService, node.endpoint);
     registry = await DemoRegistry.start(cluster.namespace);
     pods = await PodDriver.start(cluster, registry.image('v1'));
     // What is pulled once is there: the trials are about pods.
@@ -45,7 +49,7 @@ describe('restart, loss and hardships', { concurrency: false }, () => {
     cri?.close();
     await pods?.stop();
     await registry?.[Symbol.asyncDispose]();
-    await cluster?.[Symbol.asyncDispose]();
+    await node?.[Symbol.asyncDispose]();
     await proxy?.[Symbol.asyncDispose]();
     await rm(shared, { recursive: true, force: true });
     for (const versions of pods?.history.values() ?? []) neverBack(versions);
@@ -107,8 +111,12 @@ describe('restart, loss and hardships', { concurrency: false }, () => {
       await killKubelet();
       await creation;
       const ready = await Promise.all(own.map((name) => pods.untilReady(name)));
-      for (const pod of ready)
-        assert.deepEqual([containerOf(pod)?.restartCount, containerOf(pod, 'init')?.restartCount], [0, 0]);
+      // Containerd gives up a start whose caller has died: that container has ended, and is restarted.
+      const most = node.runtimeName === 'deckhand' ? 0 : 1;
+      for (const pod of ready) {
+        for (const name of ['main', 'init'])
+          assert.ok(containerOf(pod, name)!.restartCount <= most, JSON.stringify(pod.status));
+      }
       const { sandboxes, containers } = await inRuntime(`start${round}-`);
       assert.equal(sandboxes.filter(({ state }) => state === PodSandboxState.SANDBOX_READY).length, own.length);
       assert.equal(containers.filter(({ state }) => state === ContainerState.CONTAINER_RUNNING).length, own.length);
@@ -286,7 +294,7 @@ describe('restart, loss and hardships', { concurrency: false }, () => {
 
   test('a node whose object was deleted registers again, and its pods go on', async () => {
     const before = pods.get('first')!;
-    const node = await cluster.get('node', 'node-1');
+    const { metadata } = await cluster.get('node', 'node-1');
     await cluster.kubectl(['delete', 'node', 'node-1', '--wait=false']);
     await pollUntil(
       'the node again',
@@ -295,7 +303,7 @@ describe('restart, loss and hardships', { concurrency: false }, () => {
         if (status !== 0) return false;
         const now = JSON.parse(stdout);
         const ready = now.status?.conditions?.some(({ type, status: is }: any) => type === 'Ready' && is === 'True');
-        return now.metadata.uid !== node.metadata.uid && ready;
+        return now.metadata.uid !== metadata.uid && ready;
       },
       { timeoutMs: 30_000, intervalMs: 200 },
     );
