@@ -12,11 +12,11 @@ import type { PodFailure, PodRecord } from '../pods/pod-record.ts';
 import type { NodePressure } from '../pods/ports.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
 import type { Statistics } from '../statistics/index.ts';
-import { crossed, type EvictionMemory, judge, mostUrgent, noMemory, resourceOf } from './judge.ts';
+import { crossed, type EvictionMemory, judge, mostUrgent, noMemory, pressureOf, resourceOf } from './judge.ts';
 import type { DiskLayout, Observations, PodFigures } from './observations.ts';
 import { type EvictionStep, planReclaim, planStorageLimits, planVictim } from './plan-eviction.ts';
 import { pressureHandler } from './pressure-handler.ts';
-import { type NodeGround, observeNode, readFigures, readLayout } from './read-figures.ts';
+import { type NodeGround, observeNode, readFigures, readFiguresNow, readLayout } from './read-figures.ts';
 import { readThresholds, type Threshold, withContainerThresholds } from './thresholds.ts';
 
 /** What eviction needs. */
@@ -164,9 +164,13 @@ export class EvictionManager {
     const reclaim = planReclaim(urgent.signal, this.#layout);
     if (reclaim?.kind === 'reclaim' && (await this.#reclaim(reclaim))) return;
     const readAt = clock.monotonic();
-    const figures: Map<string, PodFigures> = await readFigures(statistics);
+    const pods = this.#active();
+    const onDisk = pressureOf[urgent.signal] === 'DiskPressure';
+    const figures: Map<string, PodFigures> = onDisk
+      ? await readFiguresNow(statistics, settings.rootDirectory, pods)
+      : await readFigures(statistics);
     const step = planVictim(urgent, due, observations, {
-      ...{ pods: this.#active(), figures: (uid) => figures.get(uid), layout: this.#layout },
+      ...{ pods, figures: (uid) => figures.get(uid), layout: this.#layout },
       maximumGraceSeconds: settings.configuration.evictionMaxPodGracePeriod,
     });
     if (step?.kind !== 'evict') return log.warn('the node runs short, and no pod can be ended for it', { resource });

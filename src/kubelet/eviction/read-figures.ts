@@ -1,7 +1,9 @@
 import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Pod } from '../../api/index.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
 import { readText } from '../resources/index.ts';
-import { type DiskUsage, type PodUsage, readFileSystem, type Statistics } from '../statistics/index.ts';
+import { type DiskUsage, measureTree, type PodUsage, readFileSystem, type Statistics } from '../statistics/index.ts';
 import type { Amounts, DiskLayout, Observations, PodFigures } from './observations.ts';
 
 /** The parts of a node that eviction looks at. */
@@ -64,6 +66,29 @@ export async function readFigures(statistics: Statistics): Promise<Map<string, P
   const pods = await statistics.pods();
   const disks = await statistics.disks(pods);
   return new Map(pods.map((pod) => [pod.uid, toFigures(pod, disks)]));
+}
+
+/**
+ * The same with what is in the emptyDirs of these pods now: the figures of volumes are from the background and may be a
+ * minute old, and the one that fills the disk is hardly ever one that has been there for long.
+ */
+export async function readFiguresNow(
+  statistics: Statistics,
+  rootDirectory: string,
+  pods: readonly Pod[],
+): Promise<Map<string, PodFigures>> {
+  const figures = await readFigures(statistics);
+  for (const { metadata, spec } of pods) {
+    const own = figures.get(metadata.uid);
+    if (!own) continue;
+    for (const { name, emptyDir } of spec.volumes ?? []) {
+      if (!emptyDir || emptyDir.medium) continue;
+      const path = join(rootDirectory, 'pods', metadata.uid, 'volumes', 'kubernetes.io~empty-dir', name);
+      const fresh = { name, own: false, ...(await measureTree(path)) };
+      own.volumes = [...own.volumes.filter((one) => one.name !== name), fresh];
+    }
+  }
+  return figures;
 }
 
 const nothing: Amounts = { bytes: 0, inodes: 0 };
