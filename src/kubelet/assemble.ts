@@ -19,7 +19,6 @@ import { RuntimeWatch } from './pods/runtime-watch.ts';
 import { ProbeManager } from './probes/probe-manager.ts';
 import { type MachineCapacity, readMachineCapacity } from './resources/index.ts';
 import { makeShutdown } from './shutdown/make-shutdown.ts';
-import type { NodeShutdown } from './shutdown/node-shutdown.ts';
 import { createObjectReader } from './sources/object-reader.ts';
 import { PodSources } from './sources/pod-sources.ts';
 import { Statistics } from './statistics/index.ts';
@@ -47,7 +46,7 @@ export function assemble(ground: Ground) {
   const cache: RuntimeCache = new RuntimeCache(client, clock, (uid, one) => manager.runtimeChanged(uid, one));
   const inputs = {
     ...{ volumesInUse: () => volumes.inUse(), devices: () => devices.counts() },
-    ...{ problem: () => shutdown.problem, pressures: () => resources.eviction.pressures },
+    ...{ problem: () => system.shutdown.problem, pressures: () => resources.eviction.pressures },
   };
   const node: NodeReporter = makeNode(ground, capacity, cache, recorder, inputs);
   const { volumes, csi } = makeVolumes(ground, node, events);
@@ -63,8 +62,8 @@ export function assemble(ground: Ground) {
   const statistics = new Statistics({ settings, client, cache, volumes, clock, log });
   const allocation = makeAllocation(ground, { cache, node, ...later });
   const { grants, devices } = allocation;
-  const shutdown: NodeShutdown = makeShutdown(ground, { recorder, node, ...later });
-  const handlers = { allocation: [allocation.admission], last: [shutdown], garbage: () => imageParts, statistics };
+  const system: ReturnType<typeof makeShutdown> = makeShutdown(ground, { recorder, node, ...later });
+  const handlers = { allocation: [allocation.admission], last: system.last, garbage: () => imageParts, statistics };
   const resources = makeResources(ground, { capacity, recorder, node, events, grants, ...handlers, ...later });
   const { cgroups, admission, memory, resizes } = resources;
   const imageParts = makeImages(ground, { events, recorder, cache, objects, node, ...later });
@@ -95,7 +94,7 @@ export function assemble(ground: Ground) {
   const housekeeping = () => leftovers.run();
   const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, metrics, onRelist: housekeeping });
   const plugins = makePlugins(ground, { CSIPlugin: csi.registration, DevicePlugin: devices.plugins });
-  const companions: Companion[] = [...allocation.companions, ...resources.companions, imageParts, shutdown];
+  const companions: Companion[] = [...allocation.companions, ...resources.companions, imageParts, ...system.companions];
   const parts = { plugins, watch, sources, node, manager, probes, status, volumes, directory, cache, housekeeping };
   return { ...parts, statistics, companions };
 }

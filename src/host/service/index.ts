@@ -1,3 +1,4 @@
+export { notifyService } from './notify-service.ts';
 export {
   runVisible,
   type ServiceProcess,

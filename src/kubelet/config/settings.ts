@@ -1,5 +1,6 @@
 import type { ApiClient } from '../../client/index.ts';
 import { parseCpuSet } from '../managers/cpu-set.ts';
+import type { ServiceManagerSettings } from '../shutdown/service-manager.ts';
 import { durationMs } from './duration.ts';
 import { completeConfiguration, type KubeletConfiguration } from './kubelet-configuration.ts';
 
@@ -33,6 +34,8 @@ export interface KubeletConfig {
   runtimeCgroups?: string;
   /** Address of the system bus, for shutdowns of the machine. Default unix:path=/run/dbus/system_bus_socket. */
   systemBus?: string | undefined;
+  /** How the service manager is told that the kubelet works; nobody is by default. */
+  serviceManager?: ServiceManagerSettings;
   /** KubeletConfiguration fields, checked strictly; defaults as upstream's. */
   configuration?: Record<string, unknown>;
 }
@@ -58,6 +61,7 @@ export interface KubeletSettings {
   cpuQuotaPeriodUs: number;
   imageCredentialProviders?: { config: string; binDirectory: string } | undefined;
   systemBus: string;
+  serviceManager: ServiceManagerSettings;
   configuration: KubeletConfiguration;
 }
 
@@ -96,6 +100,7 @@ export function resolveSettings(config: KubeletConfig): KubeletSettings {
     runtimeRequestTimeoutMs: durationMs(configuration.runtimeRequestTimeout),
     cpuQuotaPeriodUs: durationMs(configuration.cpuCFSQuotaPeriod) * 1000,
     imageCredentialProviders: config.imageCredentialProviders,
+    serviceManager: config.serviceManager ?? {},
     systemBus: config.systemBus || 'unix:path=/run/dbus/system_bus_socket',
     configuration,
   };

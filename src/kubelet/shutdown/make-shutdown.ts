@@ -6,20 +6,18 @@ import type { Ground } from '../ground.ts';
 import type { PodManager } from '../pods/pod-manager.ts';
 import type { NodeReporter } from '../pods/ports.ts';
 import { NodeShutdown } from './node-shutdown.ts';
+import { ServiceManager } from './service-manager.ts';
 import { shutdownPeriods } from './shutdown-plan.ts';
 
 /** What the shutdown of the node asks of the rest of the kubelet. */
 export interface ShutdownLinks {
   recorder: EventRecorder | undefined;
-  node: Pick<NodeReporter, 'changed'>;
+  node: Pick<NodeReporter, 'changed' | 'ready'>;
   manager(): PodManager;
 }
 
-/** The graceful shutdown that the configuration asks for; without one it does nothing. */
-export function makeShutdown(
-  { settings, metrics, clock, log }: Ground,
-  { recorder, node, manager }: ShutdownLinks,
-): NodeShutdown {
+/** What the system above the kubelet hears from it, and it from the system: shutdowns by logind, health by systemd. */
+export function makeShutdown({ settings, metrics, clock, log }: Ground, { recorder, node, manager }: ShutdownLinks) {
   const { configuration, rootDirectory, nodeName } = settings;
   const { featureGates, shutdownGracePeriod, shutdownGracePeriodCriticalPods } = configuration;
   const byPriority = isFeatureOn(featureGates, 'GracefulNodeShutdownBasedOnPodPriority');
@@ -29,7 +27,7 @@ export function makeShutdown(
     shutdownGracePeriodSeconds: number;
   }[];
   const [all, critical] = [shutdownGracePeriod, shutdownGracePeriodCriticalPods].map((one) => durationMs(String(one)));
-  return new NodeShutdown({
+  const shutdown = new NodeShutdown({
     ...{ metrics, clock, log },
     periods: on ? shutdownPeriods(byPriority ? list : [], all!, critical!) : [],
     busAddress: settings.systemBus,
@@ -44,4 +42,10 @@ export function makeShutdown(
       recorder?.event({ kind: 'Node', name: nodeName, uid: nodeName }, 'Normal', reason, message),
     onChange: () => node.changed(),
   });
+  const service = new ServiceManager(settings.serviceManager, clock, log);
+  node.ready.then(
+    () => service.ready(),
+    () => {},
+  );
+  return { shutdown, last: [shutdown], companions: [shutdown, service] };
 }

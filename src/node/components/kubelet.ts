@@ -51,6 +51,11 @@ export default defineComponent<Flags>({
         ignoreEvictionInAllocatable: values['experimental-allocatable-ignore-eviction'] === true,
         runtimeCgroups: text('runtime-cgroups'),
         ...credentialProviders(text('image-credential-provider-config'), text('image-credential-provider-bin-dir')),
+        serviceManager: {
+          socket: process.env['NOTIFY_SOCKET'],
+          watchdogUs: process.env['WATCHDOG_USEC'],
+          watchdogPid: process.env['WATCHDOG_PID'],
+        },
         systemBus: process.env['DBUS_SYSTEM_BUS_ADDRESS'],
         configuration,
       },
