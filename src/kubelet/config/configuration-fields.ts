@@ -125,7 +125,11 @@ export const configurationFields: Record<string, ConfigurationField> = {
   evictionMinimumReclaim: { type: 'map' },
   mergeDefaultEvictionSettings: { type: 'boolean', default: false },
   podsPerCore: { type: 'integer', default: 0 },
-  enableControllerAttachDetach: { type: 'boolean', default: true },
+  enableControllerAttachDetach: {
+    type: 'boolean',
+    default: true,
+    refused: 'volumes are attached by the controller of the control plane only',
+  },
   protectKernelDefaults: { type: 'boolean', default: false },
   makeIPTablesUtilChains: { type: 'boolean', default: true },
   iptablesMasqueradeBit: { type: 'integer', default: 14 },

@@ -8,7 +8,9 @@ import { VolumeError } from './volume-error.ts';
 
 /** Unmounts everything below a path, the deepest first. @throws VolumeError when something stays mounted */
 export async function unmountBelow(path: string): Promise<void> {
-  for (const mounted of await mountsUnder(path)) unmount(mounted);
+  const mounted = await mountsUnder(path);
+  if (mounted.length === 0) return;
+  for (const one of mounted) unmount(one);
   const left = await mountsUnder(path);
   if (left.length > 0) throw new VolumeError('FAILED', `cannot unmount ${left.join(', ')}`);
 }
@@ -22,8 +24,9 @@ export async function tearDownUnknown({ path }: Pick<VolumeOnDisk, 'path'>): Pro
 /** Removes parts of a pod's directory, or all of it; what is mounted there is unmounted, and never deleted through. */
 export async function removePodDirectories(root: string, podUid: string, parts?: readonly string[]): Promise<void> {
   const directory = podDirectory(root, podUid);
-  if (!parts && (await readdir(directory).catch(() => undefined)) === undefined) return;
   for (const path of parts?.map((part) => join(directory, part)) ?? [directory]) {
+    // The mount table is long: it is read only for what is there.
+    if ((await readdir(path).catch(() => undefined)) === undefined) continue;
     await unmountBelow(path);
     await removeTree(path);
   }

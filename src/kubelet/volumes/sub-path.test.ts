@@ -28,6 +28,10 @@ test('subpaths are bound: files behind the links of a written volume, directorie
     await bindSubPath(volume, 'new/deep', target('1'));
     assert.equal((await mountsUnder(target('1'))).length, 1, 'a second call binds nothing more');
     await bindSubPath(volume, '..hidden', target('2'));
+    await rm(join(volume, '..hidden'), { recursive: true });
+    await writeFile(join(volume, '..hidden'), 'now a file');
+    await bindSubPath(volume, '..hidden', target('2'));
+    assert.equal(await readFile(target('2'), 'utf8'), 'now a file');
   } finally {
     for (const path of await mountsUnder(root)) unmount(path);
     await rm(root, { recursive: true, force: true });

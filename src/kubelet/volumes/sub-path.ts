@@ -1,5 +1,5 @@
 import { close, constants, fstat, mkdir as makeDirectory, open } from 'node:fs';
-import { chmod, mkdir, realpath, stat, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, realpath, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { bindMount, mountsUnder, unmount } from '../../host/mounts/index.ts';
@@ -33,6 +33,7 @@ export async function bindSubPath(volumePath: string, subPath: string, target: s
       unmount(target);
     }
     const isDirectory = wanted.isDirectory();
+    await removeOther(target, isDirectory);
     await mkdir(isDirectory ? target : dirname(target), { recursive: true, mode: 0o750 });
     if (!isDirectory) await writeFile(target, '', { flag: 'a' });
     bindMount(`/proc/self/fd/${handle}`, target);
@@ -40,6 +41,12 @@ export async function bindSubPath(volumePath: string, subPath: string, target: s
   } finally {
     await closeFile(handle);
   }
+}
+
+/** A directory cannot be shown at a file, nor a file at a directory: what was there for earlier content goes. */
+async function removeOther(target: string, isDirectory: boolean): Promise<void> {
+  const present = await lstat(target).catch(() => undefined);
+  if (present && present.isDirectory() !== isDirectory) await (isDirectory ? unlink(target) : rmdir(target));
 }
 
 /** The parts of the resolved path below the base; parts that do not exist yet come as they are. */
