@@ -14,6 +14,7 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
   timeline: { summary: "show where the time of a pod's start went", load: () => import('./timeline.ts') },
   setup: { summary: 'install the Debian packages that a node needs', load: () => import('./setup.ts') },
   image: { summary: 'pull, list, import, export and check images', load: () => import('./image.ts') },
+  token: { summary: 'make, list and delete bootstrap tokens, with which nodes join', load: () => import('./token.ts') },
   version: { summary: 'print the version', load: () => import('./version.ts') },
 };
 

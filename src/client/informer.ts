@@ -140,7 +140,8 @@ class WatchingInformer<T extends ApiObject> implements Informer<T> {
       error instanceof ApiError &&
       this.#watchList &&
       this.#version === '' &&
-      (error.code === 400 || error.code === 422)
+      // 500 is how an API server whose etcd cannot tell the end of the burst says so, within the watch.
+      [400, 422, 500].includes(error.code)
     ) {
       this.#watchList = false;
       return;

@@ -84,13 +84,17 @@ async function readMaterial(file: string, section: Record<string, any>, key: str
   });
 }
 
-/** Writes a kubeconfig with one cluster, user and context. Certificate and key may be named as files instead. */
+/**
+ * Writes a kubeconfig with one cluster, user and context. Certificate and key may be named as files instead;
+ * an anonymous one says only where the cluster is.
+ */
 export function formatKubeconfig(
   config: ClientConfig & { certFile?: string; keyFile?: string },
   names: { cluster: string; user: string },
+  options: { anonymous?: boolean } = {},
 ): string {
   const base64 = (text: string) => Buffer.from(text).toString('base64');
-  const context = `${names.user}@${names.cluster}`;
+  const context = options.anonymous ? '' : `${names.user}@${names.cluster}`;
   return stringify({
     apiVersion: 'v1',
     kind: 'Config',
@@ -105,28 +109,32 @@ export function formatKubeconfig(
         },
       },
     ],
-    users: [
-      {
-        name: names.user,
-        user: {
-          ...(config.certFile ? { 'client-certificate': config.certFile } : {}),
-          ...(config.keyFile ? { 'client-key': config.keyFile } : {}),
-          ...(config.cert ? { 'client-certificate-data': base64(config.cert) } : {}),
-          ...(config.key ? { 'client-key-data': base64(config.key) } : {}),
-          ...(config.token ? { token: config.token } : {}),
-        },
-      },
-    ],
-    contexts: [
-      {
-        name: context,
-        context: {
-          cluster: names.cluster,
-          user: names.user,
-          ...(config.namespace ? { namespace: config.namespace } : {}),
-        },
-      },
-    ],
+    users: options.anonymous
+      ? []
+      : [
+          {
+            name: names.user,
+            user: {
+              ...(config.certFile ? { 'client-certificate': config.certFile } : {}),
+              ...(config.keyFile ? { 'client-key': config.keyFile } : {}),
+              ...(config.cert ? { 'client-certificate-data': base64(config.cert) } : {}),
+              ...(config.key ? { 'client-key-data': base64(config.key) } : {}),
+              ...(config.token ? { token: config.token } : {}),
+            },
+          },
+        ],
+    contexts: options.anonymous
+      ? []
+      : [
+          {
+            name: context,
+            context: {
+              cluster: names.cluster,
+              user: names.user,
+              ...(config.namespace ? { namespace: config.namespace } : {}),
+            },
+          },
+        ],
     'current-context': context,
   });
 }

@@ -6,6 +6,7 @@ import { type ApiClient, ApiError, createClient } from '../client/index.ts';
 import { createLogger } from '../log/index.ts';
 import {
   createCertificateAuthority,
+  createSigningRequest,
   generateKey,
   issueCertificate,
   type KeyAndCertificate,
@@ -307,12 +308,63 @@ test('a node is kept to its own', async () => {
     refused(403, /can only create mirror pods/),
   );
   const annotations = { 'kubernetes.io/config.mirror': 'hash' };
-  const mirror = await node.create(
-    resources.pods,
-    { metadata: { name: 'mirror-n1', annotations }, spec: { nodeName: 'n1', containers: [container] } },
-    { namespace: 'default' },
+  const mirrorPod = (owner: object, spec: object = {}) =>
+    node.create(
+      resources.pods,
+      {
+        metadata: {
+          name: 'mirror-n1',
+          annotations,
+          ownerReferences: [{ apiVersion: 'v1', kind: 'Node', ...owner } as never],
+        },
+        spec: { nodeName: 'n1', containers: [container], ...spec },
+      },
+      { namespace: 'default' },
+    );
+  const own = { name: 'n1', uid: registered.metadata.uid, controller: true };
+  await assert.rejects(mirrorPod({ ...own, name: 'n2' }), refused(403, /with an owner reference set to itself/));
+  await assert.rejects(mirrorPod({ ...own, uid: 'other' }), refused(403, /node n1 UID mismatch: expected other/));
+  await assert.rejects(
+    mirrorPod(own, { volumes: [{ name: 'v', secret: { secretName: 's' } }] }),
+    refused(403, /can not create pods that reference secrets/),
   );
-  assert.equal(mirror.spec?.serviceAccountName, undefined);
+  assert.equal((await mirrorPod(own)).spec?.serviceAccountName, undefined);
+});
+
+test('a node reads its own pods and Node, and labels, leases and certificates are its own', async () => {
+  const node = await clientAs('system:node:n1', 'system:nodes');
+  await assert.rejects(node.list(resources.nodes), refused(403, /cannot read all nodes, only its own Node object/));
+  await assert.rejects(
+    node.list(resources.pods),
+    refused(403, /can only list\/watch pods with spec.nodeName field selector/),
+  );
+  await node.list(resources.pods, { fieldSelector: 'spec.nodeName=n1' });
+  await node.list(resources.nodes, { fieldSelector: 'metadata.name=n1' });
+  for (const [labels, message] of [
+    [{ 'node-restriction.kubernetes.io/a': 'b' }, /is not allowed to modify labels: node-restriction/],
+    [{ 'any.kubernetes.io/a': 'b' }, /is not allowed to modify labels: any.kubernetes.io/],
+  ] as const)
+    await assert.rejects(
+      node.patch(resources.nodes, 'n1', { metadata: { labels } }, { type: 'merge' }),
+      refused(403, message),
+    );
+  await node.patch(resources.nodes, 'n1', { metadata: { labels: { own: 'a' } } }, { type: 'merge' });
+  await assert.rejects(
+    node.create(resources.leases, { metadata: { name: 'n2' }, spec: {} }, { namespace: 'kube-node-lease' }),
+    refused(403, /can only access node lease with the same name as the requesting node/),
+  );
+  const ask = async (commonName: string, signerName: string) => {
+    const { request } = await createSigningRequest({ commonName, organizations: ['system:nodes'] });
+    const usages = ['digital signature', 'client auth'];
+    const spec = { request: Buffer.from(request).toString('base64'), signerName, usages };
+    return node.create(resources.certificatesigningrequests, { metadata: { generateName: 'csr-' }, spec } as never);
+  };
+  const signer = 'kubernetes.io/kube-apiserver-client-kubelet';
+  await assert.rejects(
+    ask('system:node:n2', signer),
+    refused(403, /can only create a node CSR with CN=system:node:n1/),
+  );
+  assert.equal((await ask('system:node:n1', signer)).spec.username, 'system:node:n1');
 });
 
 test('who may be taken for another says what the other may do', async () => {

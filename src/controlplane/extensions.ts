@@ -52,7 +52,7 @@ export function createExtensions(config: ExtensionsConfig, { log, clock }: { log
     clock,
     ...(config.staticTokens ? { staticTokens: config.staticTokens } : {}),
   };
-  const admission = [...createAdmission(), escalationCheck(authorizer), certificateApproval(authorizer)];
+  const admission = [...createAdmission(authorizer), escalationCheck(authorizer), certificateApproval(authorizer)];
   return {
     authenticators: [createAuthenticator(authentication)],
     authorizer,

@@ -50,6 +50,12 @@ export function componentArguments(name: ComponentName, options: UpOptions, node
       '--root-ca-file',
       join(paths.pki, 'ca.crt'),
       ...['--local-path-directory', paths.localPath, '--local-path-node', options.nodeName],
+      ...[
+        '--cluster-signing-cert-file',
+        join(paths.pki, 'ca.crt'),
+        '--cluster-signing-key-file',
+        join(paths.pki, 'ca.key'),
+      ],
     ],
     dns: () => [...kubeconfig('dns'), '--listen', `${nodeIp}:${dnsPort}`, '--cluster-domain', clusterDomain],
   };

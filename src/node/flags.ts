@@ -76,6 +76,16 @@ export function readLogLevel(text: string): number {
   return Number(text);
 }
 
+/** The milliseconds of a time as Go programs write it (`1h30m`, `24h0m0s`). @throws UsageError naming the option */
+export function readDuration(name: string, text: string): number {
+  const units: Record<string, number> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
+  if (!/^(?:\d+(?:\.\d+)?(?:h|ms|m|s))+$/.test(text))
+    throw new UsageError(`--${name} ${text}: not a time such as 24h or 1h30m`);
+  let total = 0;
+  for (const [, count, unit] of text.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s)/g)) total += Number(count) * units[unit!]!;
+  return total;
+}
+
 const yes = /^(?:1|t|true)$/i;
 const no = /^(?:0|f|false)$/i;
 

@@ -11,7 +11,7 @@ import type { UpOptions } from './up-options.ts';
 
 export { type CommandName, type ComponentModule, type ComponentName, componentNames } from './component-module.ts';
 export { startDetached } from './detach.ts';
-export { describeFlags, type Flags, type FlagValues, parseFlags, UsageError } from './flags.ts';
+export { describeFlags, type Flags, type FlagValues, parseFlags, readDuration, UsageError } from './flags.ts';
 export { loadComponent } from './load-component.ts';
 export { runAction, runAlone } from './run-alone.ts';
 export { setUp } from './setup.ts';
@@ -60,4 +60,9 @@ export async function loadTimeline(): Promise<typeof import('./timeline.ts')> {
 /** The commands on images; see images.ts. */
 export async function loadImages(): Promise<typeof import('./images.ts')> {
   return import('./images.ts');
+}
+
+/** The commands on bootstrap tokens; see tokens.ts. */
+export async function loadTokens(): Promise<typeof import('./tokens.ts')> {
+  return import('./tokens.ts');
 }

@@ -1,4 +1,6 @@
+import type { ClusterAuthorizer } from '../apiserver/authz/index.ts';
 import type { AdmissionPlugin } from '../apiserver/extension-points.ts';
+import { certificateSubject } from './certificate-subject.ts';
 import { limitRanger } from './limit-ranger.ts';
 import { namespaceLifecycle } from './namespace-lifecycle.ts';
 import { nodeRestriction } from './node-restriction.ts';
@@ -18,10 +20,11 @@ import { claimResize, storageObjectInUseProtection } from './storage.ts';
 export { certificateApproval } from './certificate-approval.ts';
 
 /** What the cluster adds to requests or refuses, in the order in which it is asked; quotas are counted last. */
-export function createAdmission(): AdmissionPlugin[] {
+export function createAdmission(authorizer?: ClusterAuthorizer): AdmissionPlugin[] {
   return [
     namespaceLifecycle,
-    nodeRestriction,
+    nodeRestriction(authorizer),
+    certificateSubject,
     taintNodesByCondition,
     podSecurity,
     limitRanger,

@@ -24,6 +24,8 @@ export interface RequestAttributes {
   namespace: string;
   name: string;
   path: string;
+  /** Fields that a list or watch is limited to, each with the value that it must have. */
+  fields?: Readonly<Record<string, string>>;
 }
 
 /** Finds out who is calling; undefined when its kind of credential is not there; throws StatusError 401 when it is there and wrong. */

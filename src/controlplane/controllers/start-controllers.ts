@@ -3,6 +3,11 @@ import type { Clock, Component } from '../../async/index.ts';
 import { type ApiClient, createEventRecorder, type EventRecorder } from '../../client/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { startAttachDetachController } from './attach-detach/controller.ts';
+import { startTokenCleaner } from './bootstrap/clean-tokens.ts';
+import { startBootstrapSigner } from './bootstrap/sign-cluster-info.ts';
+import { startApprovingController } from './certificates/approve.ts';
+import { startRequestCleaner } from './certificates/clean.ts';
+import { type SigningOptions, startSigningController } from './certificates/sign.ts';
 import { startCronJobController } from './cronjob/controller.ts';
 import { startDaemonSetController } from './daemonset/controller.ts';
 import { startDeploymentController } from './deployment/controller.ts';
@@ -40,6 +45,8 @@ export interface ControllersConfig {
   maximumWaitForUnmountMs?: number;
   /** Where claims of the class `local-path` get their directories. Default: there is no such class. */
   localPath?: LocalPathOptions;
+  /** Signs certificates that nodes and users ask for. Default: nobody does. */
+  signing?: SigningOptions;
   /** Names of controllers to run; default all. See {@link controllerNames}. */
   only?: readonly string[];
   /** Watches to share with other components of this process. Default: their own. */
@@ -59,6 +66,11 @@ const controllers: Record<string, Start> = {
     const rootCa = config.rootCa ?? config.client.config.ca?.toString();
     return rootCa ? startRootCaController(context, rootCa) : undefined;
   },
+  csrapproving: startApprovingController,
+  csrsigning: (context, { signing }) => (signing ? startSigningController(context, signing) : undefined),
+  bootstrapsigner: (context, { rootCa }) => startBootstrapSigner(context, rootCa),
+  tokencleaner: startTokenCleaner,
+  csrcleaner: startRequestCleaner,
   replicaset: startReplicaSetController,
   deployment: startDeploymentController,
   endpoints: startEndpointsController,

@@ -1,6 +1,6 @@
-import { type PersistentVolumeClaim, type Pod, quantityValue, resources } from '../../api/index.ts';
+import { objectKey, type PersistentVolumeClaim, type Pod, quantityValue, resources } from '../../api/index.ts';
 import { type Clock, KeyedQueue } from '../../async/index.ts';
-import { type ApiClient, createInformer, type Informer } from '../../client/index.ts';
+import { type ApiClient, isNotFound } from '../../client/index.ts';
 import type { Logger } from '../../log/index.ts';
 import type { SetUpRequest, VolumePlugin } from './plugin.ts';
 
@@ -23,15 +23,20 @@ interface Followed {
 
 /** One watched claim and the volumes that follow it. */
 interface Watched {
-  informer: Informer<PersistentVolumeClaim>;
+  /** As last seen. */
+  seen: PersistentVolumeClaim | undefined;
+  end: AbortController;
   users: Set<string>;
 }
+
+/** Time between looks at a claim, milliseconds: nodes may get claims of their pods, but not watch them. */
+const lookMs = 5_000;
 
 /** Conditions of a claim that end when its volume has grown. */
 const resizeConditions = new Set(['Resizing', 'FileSystemResizePending', 'NodeResizeError']);
 
 /**
- * Grows volumes that are in use: their claims are watched, and when a persistent volume is greater than what its claim
+ * Grows volumes that are in use: their claims are looked at now and then, and when a persistent volume is greater than what its claim
  * says it has, the plugin grows what is on the node, and the claim says so.
  */
 export class Expansion {
@@ -53,10 +58,8 @@ export class Expansion {
   /** Grows the volume now if it has to, and whenever it has to from now on. */
   follow(plugin: VolumePlugin, request: SetUpRequest): void {
     const { claim } = request.volume;
-    const { client, log, clock } = this.#options;
-    if (!plugin.expand || !claim || !client) return;
-    const { namespace = '', name } = claim.metadata;
-    const claimKey = `${namespace}/${name}`;
+    if (!plugin.expand || !claim || !this.#options.client) return;
+    const claimKey = objectKey(claim);
     const key = `${request.podUid}/${request.name}`;
     this.#followed.set(key, { plugin, request, claim: claimKey });
     const known = this.#claims.get(claimKey);
@@ -64,15 +67,27 @@ export class Expansion {
       known.users.add(key);
       return this.#queue.add(key);
     }
-    const users = new Set([key]);
-    const informer = createInformer(client, resources.persistentvolumeclaims, {
-      ...{ namespace, fieldSelector: `metadata.name=${name}`, log, clock },
-      onChange: () => {
-        for (const user of users) this.#queue.add(user);
-      },
-    });
-    this.#claims.set(claimKey, { informer, users });
-    informer.start();
+    const watched: Watched = { seen: undefined, end: new AbortController(), users: new Set([key]) };
+    this.#claims.set(claimKey, watched);
+    void this.#look(claim, watched);
+  }
+
+  async #look({ metadata }: PersistentVolumeClaim, watched: Watched): Promise<void> {
+    const { client, clock, log } = this.#options;
+    const { namespace = '', name } = metadata;
+    const { signal } = watched.end;
+    while (!signal.aborted) {
+      try {
+        const now = await client!.get(resources.persistentvolumeclaims, name, { namespace, signal });
+        const isNew = watched.seen?.metadata.resourceVersion !== now.metadata.resourceVersion;
+        watched.seen = now;
+        if (isNew) for (const user of watched.users) this.#queue.add(user);
+      } catch (error) {
+        if (isNotFound(error)) watched.seen = undefined;
+        else if (!signal.aborted) log.debug('cannot look at a claim', { claim: name, error });
+      }
+      await clock.sleep(lookMs, signal).catch(() => {});
+    }
   }
 
   forget(podUid: string): void {
@@ -82,19 +97,19 @@ export class Expansion {
       const watched = this.#claims.get(claim);
       watched?.users.delete(key);
       if (!watched || watched.users.size > 0) continue;
-      watched.informer.stop();
+      watched.end.abort();
       this.#claims.delete(claim);
     }
   }
 
   async stop(): Promise<void> {
-    for (const { informer } of this.#claims.values()) informer.stop();
+    for (const { end } of this.#claims.values()) end.abort();
     await this.#queue.stop();
   }
 
   async #expand(key: string, signal: AbortSignal): Promise<void> {
     const followed = this.#followed.get(key);
-    const claim = followed && this.#claims.get(followed.claim)?.informer.get(followed.claim);
+    const claim = followed && this.#claims.get(followed.claim)?.seen;
     if (!claim || !mayHaveGrown(claim)) return;
     const { plugin, request } = followed;
     const client = this.#options.client!;

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { startControllers } from '../../controlplane/index.ts';
 import { defineComponent } from '../component-module.ts';
+import { readDuration, UsageError } from '../flags.ts';
 import { clientFlags, clientFrom, commonFlags } from './common.ts';
 
 export default defineComponent({
@@ -20,6 +21,14 @@ export default defineComponent({
       help: 'where claims of the StorageClass local-path get their directories (default: there is no such class)',
     },
     'local-path-node': { type: 'string', value: 'NAME', help: 'the node whose kubelet runs on this machine' },
+    'cluster-signing-cert-file': { type: 'string', value: 'FILE', help: 'the authority that signs certificates' },
+    'cluster-signing-key-file': { type: 'string', value: 'FILE', help: 'its key' },
+    'cluster-signing-duration': {
+      type: 'string',
+      value: 'TIME',
+      default: '8760h0m0s',
+      help: 'longest life of a certificate',
+    },
     controllers: { type: 'string', value: 'NAMES', help: 'run only these, comma separated (default: all)' },
     ...commonFlags,
   },
@@ -32,6 +41,7 @@ export default defineComponent({
         ...(values['cluster-cidr'] ? { podCidr: values['cluster-cidr'] } : {}),
         ...(rootCa ? { rootCa } : {}),
         ...(localPath ? { localPath } : {}),
+        ...(await readSigning(values)),
         ...(values.controllers ? { only: values.controllers.split(',') } : {}),
       },
       context,
@@ -44,4 +54,14 @@ function localPathOf(directory: string | undefined, nodeName: string | undefined
   if (!directory || !nodeName)
     throw new Error('--local-path-directory and --local-path-node go together: give both, or neither');
   return { directory, nodeName };
+}
+
+async function readSigning(values: Record<string, unknown>) {
+  const file = (name: string) => values[`cluster-signing-${name}`] as string | undefined;
+  const [cert, key] = [file('cert-file'), file('key-file')];
+  if (!cert && !key) return {};
+  if (!cert || !key) throw new UsageError('--cluster-signing-cert-file and --cluster-signing-key-file go together');
+  const durationMs = readDuration('cluster-signing-duration', file('duration')!);
+  const authority = { cert: await readFile(cert, 'utf8'), key: await readFile(key, 'utf8') };
+  return { signing: { authority, durationMs } };
 }

@@ -3,6 +3,7 @@ export {
   type CertificateRequest,
   createCertificateAuthority,
   issueCertificate,
+  type KeyUsage,
   signPublicKey,
 } from './issue-certificate.ts';
 export {

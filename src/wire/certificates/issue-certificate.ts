@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type * as X509 from '@peculiar/x509';
 import { generateKey, importPrivateKey, importPublicKey, type KeyAndCertificate, publicKeyOf } from './keys.ts';
-import { keyAlgorithm, x509Library } from './x509-library.ts';
+import { algorithmOf, keyAlgorithm, x509Library } from './x509-library.ts';
 
 /** What a certificate is for. */
 export interface CertificateRequest {
@@ -9,10 +9,22 @@ export interface CertificateRequest {
   organizations?: readonly string[];
   dnsNames?: readonly string[];
   ipAddresses?: readonly string[];
+  emails?: readonly string[];
+  uris?: readonly string[];
   usages: readonly ('server' | 'client')[];
+  /** What the key may be used for. Default: digital signature and key encipherment. */
+  keyUsages?: readonly KeyUsage[];
   /** How long it is good, days. Default 365. */
   days?: number;
 }
+
+/** Uses of a key by the names that the API of Kubernetes has for them. */
+export type KeyUsage =
+  | 'digital signature'
+  | 'content commitment'
+  | 'key encipherment'
+  | 'data encipherment'
+  | 'key agreement';
 
 const dayMs = 86_400_000;
 
@@ -68,18 +80,17 @@ export async function signPublicKey(
 ): Promise<string> {
   const x509 = await x509Library();
   const issuer = new x509.X509Certificate(authority.cert);
-  const key = await importPublicKey(publicKey, keyAlgorithm).catch(() =>
-    importPublicKey(publicKey, { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }),
-  );
+  const key = await importPublicKey(publicKey, algorithmOf(publicKey));
+  const signingAlgorithm = algorithmOf(publicKeyOf(authority.key));
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serialNumber(),
     subject: distinguishedName(x509, request.commonName, request.organizations ?? []),
     issuer: issuer.subject,
     notBefore: new Date(now - earlierMs),
-    notAfter: new Date(now + (request.days ?? 365) * dayMs),
+    notAfter: new Date(Math.min(now + (request.days ?? 365) * dayMs, issuer.notAfter.getTime())),
     publicKey: key,
-    signingKey: await importPrivateKey(authority.key, keyAlgorithm),
-    signingAlgorithm: keyAlgorithm,
+    signingKey: await importPrivateKey(authority.key, signingAlgorithm),
+    signingAlgorithm,
     extensions: await extensionsOf(x509, request, issuer),
   });
   return `${certificate.toString('pem')}\n`;
@@ -96,11 +107,24 @@ async function extensionsOf(
   const names = [
     ...(request.dnsNames ?? []).map((value) => ({ type: 'dns' as const, value })),
     ...(request.ipAddresses ?? []).map((value) => ({ type: 'ip' as const, value })),
+    ...(request.emails ?? []).map((value) => ({ type: 'email' as const, value })),
+    ...(request.uris ?? []).map((value) => ({ type: 'url' as const, value })),
   ];
+  const flags: Record<KeyUsage, number> = {
+    'digital signature': x509.KeyUsageFlags.digitalSignature,
+    'content commitment': x509.KeyUsageFlags.nonRepudiation,
+    'key encipherment': x509.KeyUsageFlags.keyEncipherment,
+    'data encipherment': x509.KeyUsageFlags.dataEncipherment,
+    'key agreement': x509.KeyUsageFlags.keyAgreement,
+  };
+  const keyUsages = request.keyUsages ?? (['digital signature', 'key encipherment'] as const);
   return [
     new x509.BasicConstraintsExtension(false, undefined, true),
-    new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyEncipherment, true),
-    new x509.ExtendedKeyUsageExtension(usages),
+    new x509.KeyUsagesExtension(
+      keyUsages.reduce((sum, usage) => sum | flags[usage], 0),
+      true,
+    ),
+    ...(usages.length > 0 ? [new x509.ExtendedKeyUsageExtension(usages)] : []),
     await x509.AuthorityKeyIdentifierExtension.create(issuer),
     ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),
   ];

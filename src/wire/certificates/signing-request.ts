@@ -10,6 +10,8 @@ export interface SigningRequest {
   organizations: string[];
   dnsNames: string[];
   ipAddresses: string[];
+  emails: string[];
+  uris: string[];
   /** PEM (SPKI). */
   publicKey: string;
 }
@@ -49,6 +51,8 @@ export async function readSigningRequest(pem: string): Promise<SigningRequest> {
     organizations: request.subjectName.getField('O'),
     dnsNames: of('dns'),
     ipAddresses: of('ip'),
+    emails: of('email'),
+    uris: of('url'),
     publicKey: createPublicKey({ key: Buffer.from(request.publicKey.rawData), format: 'der', type: 'spki' })
       .export({ type: 'spki', format: 'pem' })
       .toString(),
@@ -67,7 +71,7 @@ export async function signRequest(
   request: SigningRequest,
   usages: CertificateRequest['usages'],
   now: number,
-  days?: number,
+  options: Pick<CertificateRequest, 'days' | 'keyUsages'> = {},
 ): Promise<string> {
-  return signPublicKey(authority, request.publicKey, { ...request, usages, ...(days ? { days } : {}) }, now);
+  return signPublicKey(authority, request.publicKey, { ...request, usages, ...options }, now);
 }

@@ -22,19 +22,14 @@ export const nodeRules: readonly PolicyRule[] = [
   rule(['authentication.k8s.io'], ['tokenreviews'], ['create']),
   rule(['authorization.k8s.io'], ['localsubjectaccessreviews', 'subjectaccessreviews'], ['create']),
   rule([''], ['services'], read),
-  rule([''], ['nodes'], ['create', ...read]),
-  rule([''], ['nodes', 'nodes/status'], ['update', 'patch']),
   rule([''], ['events'], ['create', 'update', 'patch']),
   rule(['events.k8s.io'], ['events'], ['create', 'update', 'patch']),
-  rule([''], ['pods'], [...read, 'create', 'delete']),
-  rule([''], ['pods/status'], ['update', 'patch']),
-  rule([''], ['pods/eviction'], ['create']),
+  rule([''], ['endpoints'], ['get']),
   rule(['certificates.k8s.io'], ['certificatesigningrequests'], ['create', ...read]),
   rule(['node.k8s.io'], ['runtimeclasses'], read),
   rule(['storage.k8s.io'], ['csidrivers'], read),
-  rule(['storage.k8s.io'], ['volumeattachments'], ['get']),
-  rule([''], ['persistentvolumeclaims/status'], ['get', 'update', 'patch']),
   rule(['resource.k8s.io'], ['resourceslices'], [...read, 'create', 'update', 'patch', 'delete', 'deletecollection']),
+  rule(['certificates.k8s.io'], ['clustertrustbundles'], read),
 ];
 
 /** The objects that a pod lets its node read, as `plural namespace/name`. */
@@ -49,6 +44,7 @@ function* references(pod: any): Generator<string> {
     if (volume.configMap) yield at('configmaps', volume.configMap.name);
     if (volume.persistentVolumeClaim) yield at('persistentvolumeclaims', volume.persistentVolumeClaim.claimName);
     if (volume.ephemeral) yield at('persistentvolumeclaims', `${pod.metadata.name}-${volume.name}`);
+    if (volume.azureFile) yield at('secrets', volume.azureFile.secretName);
     if (volume.csi?.nodePublishSecretRef) yield at('secrets', volume.csi.nodePublishSecretRef.name);
     for (const source of volume.projected?.sources ?? []) {
       if (source.secret) yield at('secrets', source.secret.name);
@@ -104,34 +100,57 @@ export class NodeAuthorizer {
   authorize(attributes: RequestAttributes): { allowed: boolean; reason: string } | undefined {
     const node = nodeOf(attributes.user);
     if (node === undefined) return undefined;
+    if (node === '') return deny(`unknown node for user "${attributes.user.username}"`);
     const { resource, verb, name, namespace } = attributes;
+    if (resource?.group === '' && resource.plural === 'nodes') return authorizeNode(attributes, node);
+    if (resource?.group === '' && resource.plural === 'pods') return this.#authorizePod(attributes, node);
     if (resource?.group === '' && referenced.has(resource.plural)) return this.#authorizeReference(attributes, node);
     if (resource?.group === '' && resource.plural === 'persistentvolumes' && verb === 'get') {
       return this.#isBoundToPodOf(node, name)
         ? { allowed: true, reason: '' }
         : deny(`no relationship found between node '${node}' and this object`);
     }
-    if (resource?.group === 'coordination.k8s.io' && resource.plural === 'leases') {
-      const own = namespace === 'kube-node-lease' && (name === node || verb === 'create');
-      return own
+    if (resource?.group === 'storage.k8s.io' && resource.plural === 'volumeattachments') {
+      const attachment: any = this.#registry?.get('storage.k8s.io/volumeattachments', '', name);
+      return verb === 'get' && resource.subresource === '' && attachment?.spec?.nodeName === node
         ? { allowed: true, reason: '' }
-        : deny(`can only access node lease with the same name as the requesting node`);
+        : deny(`no relationship found between node '${node}' and this object`);
+    }
+    if (resource?.group === 'coordination.k8s.io' && resource.plural === 'leases') {
+      return ownObject(attributes, node, 'node lease', namespace === 'kube-node-lease');
     }
     if (resource?.group === 'storage.k8s.io' && resource.plural === 'csinodes') {
-      const own = name === node || verb === 'create';
-      return own
-        ? { allowed: true, reason: '' }
-        : deny('can only access CSINode with the same name as the requesting node');
+      return ownObject(attributes, node, 'CSINode', resource.subresource === '');
     }
     return nodeRules.some((one) => ruleAllows(one, attributes)) ? { allowed: true, reason: '' } : undefined;
+  }
+
+  #authorizePod(attributes: RequestAttributes, node: string): { allowed: boolean; reason: string } | undefined {
+    const { verb, name, namespace, fields = {} } = attributes;
+    const { subresource } = attributes.resource!;
+    const writes: Record<string, string[]> = {
+      '': ['create', 'delete'],
+      status: ['update', 'patch'],
+      eviction: ['create'],
+    };
+    // Admission looks at what is written.
+    if (writes[subresource]?.includes(verb)) return { allowed: true, reason: '' };
+    if (subresource !== '' || !read.includes(verb)) return undefined;
+    if (verb !== 'get' && fields['spec.nodeName'] === node) return { allowed: true, reason: '' };
+    if (name === '') return deny('can only list/watch pods with spec.nodeName field selector');
+    return this.#nodeByPod.get(`${namespace}/${name}`) === node
+      ? { allowed: true, reason: '' }
+      : deny(`no relationship found between node '${node}' and this object`);
   }
 
   #authorizeReference(attributes: RequestAttributes, node: string): { allowed: boolean; reason: string } | undefined {
     const { verb, name, namespace } = attributes;
     const { plural, subresource } = attributes.resource!;
-    if (plural === 'persistentvolumeclaims' && subresource === 'status') return { allowed: true, reason: '' };
+    const status =
+      plural === 'persistentvolumeclaims' && subresource === 'status' && ['update', 'patch'].includes(verb);
     const token = plural === 'serviceaccounts' && subresource === 'token' && verb === 'create';
-    if (!token && (subresource !== '' || !read.includes(verb))) {
+    const reads = plural === 'serviceaccounts' || plural === 'persistentvolumeclaims' ? ['get'] : read;
+    if (!token && !status && (subresource !== '' || !reads.includes(verb))) {
       return deny(`can only read resources of this type`);
     }
     if (name === '') return deny('No Object name found');
@@ -169,6 +188,32 @@ export class NodeAuthorizer {
     }
     return false;
   }
+}
+
+/** A node reads its own Node object, and writes one; admission looks at which. */
+function authorizeNode(
+  { verb, name, resource }: RequestAttributes,
+  node: string,
+): { allowed: boolean; reason: string } | undefined {
+  const writes = resource!.subresource === '' ? ['create', 'update', 'patch'] : ['update', 'patch'];
+  if (['', 'status'].includes(resource!.subresource) && writes.includes(verb)) return { allowed: true, reason: '' };
+  if (resource!.subresource !== '' || !read.includes(verb)) return undefined;
+  if (name === node) return { allowed: true, reason: '' };
+  return deny(`node '${node}' cannot read ${name === '' ? 'all nodes' : `'${name}'`}, only its own Node object`);
+}
+
+/** An object that has the name of its node. Admission looks at the name of what is created. */
+function ownObject(
+  { verb, name }: RequestAttributes,
+  node: string,
+  what: string,
+  isRightPlace: boolean,
+): { allowed: boolean; reason: string } {
+  const verbs = ['get', 'create', 'update', 'patch', 'delete'];
+  if (!verbs.includes(verb) || !isRightPlace) return deny(`can only get, create, update, patch, or delete a ${what}`);
+  if (verb !== 'create' && name !== node)
+    return deny(`can only access ${what} with the same name as the requesting node`);
+  return { allowed: true, reason: '' };
 }
 
 const deny = (reason: string): { allowed: boolean; reason: string } => ({ allowed: false, reason });

@@ -324,6 +324,10 @@ export const roles: Readonly<Record<string, { rules: readonly PolicyRule[]; subj
     rules: [on(none, ['configmaps'], read, ['extension-apiserver-authentication'])],
     subjects: ['user:system:kube-controller-manager', 'user:system:kube-scheduler'],
   },
+  'kube-public/system:cluster-info': {
+    rules: [on(none, ['configmaps'], ['get'], ['cluster-info'])],
+    subjects: ['user:system:anonymous'],
+  },
   'kube-system/system:kube-dns': {
     rules: [on(['discovery.k8s.io'], ['endpointslices'], write), on(none, ['endpoints'], write)],
     subjects: ['user:system:kube-dns'],

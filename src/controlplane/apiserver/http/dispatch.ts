@@ -20,20 +20,24 @@ const objectSubresources = new Set(['status', 'scale', 'finalize', 'approval', '
 export function attributesOf(exchange: Pick<Exchange, 'target' | 'verb' | 'user' | 'url'>): RequestAttributes {
   const { target, verb, user, url } = exchange;
   const { info, subresource, name } = target;
+  const fields = fieldsSelected(url);
   return {
     user,
     verb,
     resource: { group: info.group, version: info.version, plural: info.plural, subresource },
     // A namespace is in itself.
     namespace: target.namespace || (info.key === 'namespaces' ? name : ''),
-    name: name || nameSelected(url),
+    name: name || (fields['metadata.name'] ?? ''),
     path: url.pathname,
+    fields,
   };
 }
 
-/** Who lists or watches objects of one name asks for that one. */
-function nameSelected(url: URL): string {
-  return /(?:^|,)metadata\.name==?([^,!=]+)(?:,|$)/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1] ?? '';
+/** The fields that must have a certain value. Who lists or watches objects of one name asks for that one. */
+function fieldsSelected(url: URL): Record<string, string> {
+  const terms = (url.searchParams.get('fieldSelector') ?? '').split(',');
+  const matches = terms.map((term) => /^\s*([^=!]+?)==?([^=!]*?)\s*$/.exec(term));
+  return Object.fromEntries(matches.flatMap((match) => (match ? [[match[1]!, match[2]!]] : [])));
 }
 
 /** Throws 403 unless the authorizer lets the request pass. */

@@ -140,6 +140,12 @@ export const disruptionBudgetRules: ResourceRules = {
   },
 };
 
+function isSigningRequest(base64: string): boolean {
+  return /-----BEGIN CERTIFICATE REQUEST-----[\s\S]+-----END CERTIFICATE REQUEST-----/.test(
+    Buffer.from(base64, 'base64').toString(),
+  );
+}
+
 /** Rules of CertificateSigningRequests: who asks is written down by the server. */
 export const signingRequestRules: ResourceRules = {
   hasGeneration: false,
@@ -170,6 +176,12 @@ export const signingRequestRules: ResourceRules = {
       errors.push(invalidValue('spec.signerName', spec.signerName, text));
     }
     if (!spec.usages?.length) errors.push(required('spec.usages'));
+    if (spec.expirationSeconds !== undefined && spec.expirationSeconds < 600) {
+      const text = 'may not specify a duration less than 600 seconds (10 minutes)';
+      errors.push(invalidValue('spec.expirationSeconds', spec.expirationSeconds, text));
+    }
+    if (!old && spec.request && !isSigningRequest(spec.request))
+      errors.push(invalidValue('spec.request', spec.request, 'PEM block type must be CERTIFICATE REQUEST'));
     const types = new Set((status.conditions ?? []).map(({ type }: any) => type));
     if (types.has('Approved') && types.has('Denied')) {
       errors.push(invalidValue('status.conditions', 'Denied', 'Approved and Denied conditions are mutually exclusive'));

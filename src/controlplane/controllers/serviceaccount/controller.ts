@@ -1,4 +1,5 @@
 import { type ConfigMap, type Namespace, objectKey, resources, type ServiceAccount } from '../../../api/index.ts';
+import { unlessAborted } from '../../../async/index.ts';
 import { createInformer, isAlreadyExists, isNotFound } from '../../../client/index.ts';
 import {
   type Controller,
@@ -42,8 +43,8 @@ export function startRootCaController(context: ControllerContext, rootCa: string
   const queue = createControllerQueue(context, {
     name: 'root-ca',
     stores: [namespaces],
-    handle: async (namespace) => {
-      await published.synced;
+    handle: async (namespace, signal) => {
+      await unlessAborted(published.synced, signal);
       if (!isActive(namespaces.get(namespace))) return;
       const existing = published.get(`${namespace}/${rootCaName}`);
       const data = { 'ca.crt': rootCa };
