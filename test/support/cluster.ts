@@ -74,7 +74,9 @@ export class Cluster implements AsyncDisposable {
   async up(options: string[] = [], environment: Record<string, string> = {}): Promise<void> {
     const before = performance.now();
     const head = ['up', '--detach', '--data-dir', this.dataDirectory, '--node-name', 'node-1'];
-    const result = await this.deckhand([...head, ...options], { environment });
+    // Where tests run in another kernel, what that one cannot do is left out.
+    const more = process.env['CLUSTER_OPTIONS']?.split(' ') ?? [];
+    const result = await this.deckhand([...head, ...more, ...options], { environment });
     this.startMs = performance.now() - before;
     if (result.status !== 0)
       throw new Error(`deckhand up: status ${result.status}\n${result.stderr}${result.stdout}${await this.logs()}`);

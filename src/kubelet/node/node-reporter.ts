@@ -176,6 +176,7 @@ class ApiNodeReporter implements NodeReporter {
       reserved: totalReserved(reservationsOf(settings)),
       evictionReserved: hardEvictionReservation(configuration, capacity),
       pressures: inputs.pressures(),
+      localStorage: configuration.localStorageCapacityIsolation,
       kubeletVersion,
       kubeletPort: configuration.port,
       runtime: this.#runtime ?? {

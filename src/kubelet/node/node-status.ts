@@ -14,6 +14,8 @@ export interface NodeFacts {
   reserved: Reserved;
   /** What the hard eviction thresholds keep from them, bytes. */
   evictionReserved: { memoryBytes: number; storageBytes: number };
+  /** Whether local storage is counted (localStorageCapacityIsolation). */
+  localStorage: boolean;
   /** What runs short now. */
   pressures: ReadonlySet<NodePressure>;
   kubeletVersion: string;
@@ -68,7 +70,12 @@ export function makeNodeStatus(facts: NodeFacts, before: Node | undefined, now: 
     allocatable: { ...makeAllocatable(capacity, facts), ...devices('allocatable') },
     conditions: makeConditions(facts, before?.status?.conditions ?? [], now),
     daemonEndpoints: { kubeletEndpoint: { Port: facts.kubeletPort } },
-    declaredFeatures: ['ExtendWebSocketsToKubelet', 'RestartAllContainersOnContainerExits'],
+    declaredFeatures: [
+      'ExtendWebSocketsToKubelet',
+      'InPlacePodLevelResourcesVerticalScaling',
+      'InPlacePodVerticalScalingInitContainers',
+      'RestartAllContainersOnContainerExits',
+    ],
     features: { supplementalGroupsPolicy: facts.runtime.supplementalGroupsPolicy },
     images: facts.images,
     nodeInfo: makeNodeInfo(facts),
@@ -81,10 +88,10 @@ export function makeNodeStatus(facts: NodeFacts, before: Node | undefined, now: 
   };
 }
 
-function makeCapacity({ capacity, maxPods }: NodeFacts): Record<string, string> {
+function makeCapacity({ capacity, maxPods, localStorage }: NodeFacts): Record<string, string> {
   return {
     cpu: formatMilli(capacity.cpuMilli),
-    'ephemeral-storage': `${Math.floor(capacity.diskBytes / 1024)}Ki`,
+    ...(localStorage ? { 'ephemeral-storage': `${Math.floor(capacity.diskBytes / 1024)}Ki` } : {}),
     memory: `${Math.floor(capacity.memoryBytes / 1024)}Ki`,
     pods: String(maxPods),
     ...Object.fromEntries(
@@ -102,12 +109,15 @@ export function makeAllocatable(
     .filter(([name]) => name.startsWith('hugepages-'))
     .reduce((sum, [, bytes]) => sum + Number(bytes), 0);
   const memory = quantityValue(capacity['memory']!) - reserved.memoryBytes - evictionReserved.memoryBytes - hugepages;
-  const disk = quantityValue(capacity['ephemeral-storage']!) - reserved.storageBytes - evictionReserved.storageBytes;
+  const disk =
+    quantityValue(capacity['ephemeral-storage'] ?? '0') - reserved.storageBytes - evictionReserved.storageBytes;
   return {
     ...capacity,
     cpu: formatMilli(Math.max(0, quantityMilli(capacity['cpu']!) - reserved.cpuMilli)),
     memory: `${Math.floor(Math.max(0, memory) / 1024)}Ki`,
-    'ephemeral-storage': String(Math.floor(Math.max(0, disk))),
+    ...(capacity['ephemeral-storage'] === undefined
+      ? {}
+      : { 'ephemeral-storage': String(Math.floor(Math.max(0, disk))) }),
   };
 }
 

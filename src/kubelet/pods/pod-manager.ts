@@ -3,8 +3,8 @@ import { KeyedQueue, unlessAborted } from '../../async/index.ts';
 import type { ApiClient } from '../../client/index.ts';
 import type { Admission } from '../admission/admission.ts';
 import { describeError } from '../errors.ts';
-import { podStatus } from '../status/pod-status.ts';
 import type { StatusWriter } from '../status/status-writer.ts';
+import { computeStatus } from './compute-status.ts';
 import { deleteFromApi } from './delete-from-api.ts';
 import { graceLeftMs, restoreEnding } from './ending.ts';
 import type { PodKit } from './kit.ts';
@@ -86,11 +86,7 @@ export class PodManager {
       if (record.admitted && record.phase === 'syncing') resizes.updated(record, wanted);
       if (mustInterrupt(before, pod)) this.#interrupt(record);
       if (before.spec.activeDeadlineSeconds !== pod.spec.activeDeadlineSeconds) this.#watchDeadline(record);
-      if (before.metadata.resourceVersion !== pod.metadata.resourceVersion) {
-        void Promise.resolve(this.#kit.volumes.update(pod)).catch((error: unknown) => {
-          this.#kit.log.warn('cannot update volumes', { pod: formatPod(pod), error });
-        });
-      }
+      if (before.metadata.resourceVersion !== pod.metadata.resourceVersion) this.#updateVolumes(pod);
     }
     if (mirror) record.mirror = mirror;
     this.#queue.add(uid);
@@ -155,6 +151,8 @@ export class PodManager {
   resized(uid: string): void {
     const record = this.#records.get(uid);
     if (!record) return;
+    // What a downwardAPI volume says of resources follows them.
+    if (record.prepared) this.#updateVolumes(record.pod);
     this.#publish(record);
     this.#queue.add(uid);
   }
@@ -203,6 +201,12 @@ export class PodManager {
     while (this.#records.size > 0) {
       await this.#kit.clock.sleep(20);
     }
+  }
+
+  #updateVolumes(pod: Pod): void {
+    void Promise.resolve(this.#kit.volumes.update(pod)).catch((error: unknown) => {
+      this.#kit.log.warn('cannot update volumes', { pod: formatPod(pod), error });
+    });
   }
 
   #interrupt(record: PodRecord): void {
@@ -369,22 +373,7 @@ export class PodManager {
     if (runtime.incomplete && record.phase === 'syncing') return;
     // First: a container that is probed is not ready only because its probes have not begun.
     this.#kit.probes.follow(record);
-    const computed = podStatus({
-      pod,
-      runtime,
-      ...(record.status ? { previous: record.status } : {}),
-      waiting: record.waiting,
-      inPostStart: record.inPostStart,
-      probes: this.#kit.probes,
-      resize: this.#kit.resizes.conditions(pod.metadata.uid),
-      actuated: this.#kit.resizes.actuated(pod.metadata.uid),
-      ended: record.phase === 'terminated',
-      ...(record.failure ? { failure: record.failure } : {}),
-      runtimeName: this.#options.runtimeName(),
-      hostIps: this.#kit.node.hostIps(),
-      startedAt: record.startedAt,
-      now: this.#kit.clock.now(),
-    });
+    const computed = computeStatus(this.#kit, record, this.#options.runtimeName());
     const status = this.#options.withHealth?.(pod.metadata.uid, computed) ?? computed;
     record.status = status;
     if (!record.toldReady && status.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True')) {
