@@ -30,18 +30,23 @@ export class SuiteNode implements AsyncDisposable {
 
   /**
    * Starts it; `fields` are the kubelet's configuration, made when the data directory and the runtime's endpoint are known,
-   * and `more` are further options of `up`.
+   * and `more` are further options of `up`, made after that.
    */
   static async start(
     purpose: string,
     fields: (node: SuiteNode) => Promise<object> | object,
-    more: string[] = [],
+    more: string[] | ((node: SuiteNode) => string[]) = [],
   ): Promise<SuiteNode> {
     const cluster = await Cluster.create(purpose);
     const node = new SuiteNode(cluster, await startChosen(cluster));
     try {
       const configured = await cluster.kubeletConfig(await fields(node));
-      const options = ['--place', 'kubelet=process', ...configured, ...more];
+      const options = [
+        '--place',
+        'kubelet=process',
+        ...configured,
+        ...(typeof more === 'function' ? more(node) : more),
+      ];
       if (node.#containerd) options.push('--runtime-endpoint', node.endpoint, '--pod-cidr', podCidr);
       await cluster.up(options);
       return node;

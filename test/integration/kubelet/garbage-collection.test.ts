@@ -3,23 +3,28 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { ImageService } from '../../../src/api/cri/index.ts';
 import type { Pod } from '../../../src/api/index.ts';
 import { pollUntil } from '../../../src/async/index.ts';
-import { Cluster } from '../../support/cluster.ts';
+import { createGrpcClient } from '../../../src/wire/grpc/index.ts';
+import type { Cluster } from '../../support/cluster.ts';
 import { FaultyRegistry } from '../../support/faulty-registry.ts';
+import { SuiteNode } from '../../support/suite-node.ts';
 
 describe('garbage collection', () => {
+  let node: SuiteNode;
   let cluster: Cluster;
   let registry: FaultyRegistry;
 
   before(async () => {
     const fields = { imageMinimumGCAge: '0s', imageMaximumGCAge: '3s' };
-    cluster = await Cluster.withKubelet('kgarbage', fields);
+    node = await SuiteNode.start('kgarbage', () => fields);
+    cluster = node.cluster;
     registry = await FaultyRegistry.start(cluster.namespace);
   });
   after(async () => {
     await registry?.[Symbol.asyncDispose]();
-    await cluster?.[Symbol.asyncDispose]();
+    await node?.[Symbol.asyncDispose]();
   });
 
   const apply = (name: string, image: string, spec: object = {}) =>
@@ -38,15 +43,24 @@ describe('garbage collection', () => {
       const pod = (await cluster.get('pod', name)) as Pod;
       return pod.status?.containerStatuses?.[0]?.state?.running !== undefined;
     });
-  const images = async () => (await cluster.deckhand(['image', 'ls', '--data-dir', cluster.dataDirectory])).stdout;
+  const images = async () => {
+    const client = createGrpcClient(ImageService, node.endpoint);
+    const { images: list } = await client.listImages({}).finally(() => client.close());
+    return list.flatMap(({ repoTags }) => repoTags).join(' ');
+  };
 
   test('an image that no pod uses goes after its time; one that is used, or mounted, stays', async () => {
     await apply('user', registry.image('good'));
     await apply('once', registry.image('again'));
+    // Older runtimes mount no images.
+    const mounts = node.runtimeName === 'deckhand';
     await apply('mounter', registry.image('good'), {
-      volumes: [{ name: 'image', image: { reference: registry.image('private') } }],
+      ...(mounts ? { volumes: [{ name: 'image', image: { reference: registry.image('private') } }] } : {}),
       containers: [
-        { name: 'main', image: registry.image('good'), volumeMounts: [{ name: 'image', mountPath: '/image' }] },
+        {
+          ...{ name: 'main', image: registry.image('good') },
+          ...(mounts ? { volumeMounts: [{ name: 'image', mountPath: '/image' }] } : {}),
+        },
       ],
     });
     for (const name of ['user', 'once', 'mounter']) await running(name);
@@ -54,12 +68,12 @@ describe('garbage collection', () => {
     await until('again gone', async () => !(await images()).includes('test/again'));
     const left = await images();
     assert.ok(left.includes('test/good'), left);
-    assert.ok(left.includes('test/private'), left);
+    assert.equal(left.includes('test/private'), mounts, left);
     const metrics = await cluster.kubectl(['get', '--raw', '/api/v1/nodes/node-1/proxy/metrics']);
     assert.match(metrics, /kubelet_image_garbage_collected_total\{reason="age"\} [1-9]/);
     await until('record gone', async () => {
       const records = await readdir(join(cluster.dataDirectory, 'kubelet/image_manager/pulled'));
-      return records.length === 2;
+      return records.length === (mounts ? 2 : 1);
     });
   });
 
@@ -71,5 +85,6 @@ describe('garbage collection', () => {
     process.kill(await cluster.pidOf('kubelet'), 'SIGKILL');
     await until('orphaned log gone', async () => !(await readdir(logs)).some((name) => name.includes('_gone_')));
     assert.ok((await readdir(logs)).some((name) => name.startsWith('default_user_')));
+    await cluster.kubectl(['delete', 'pod', '--all', '--wait=true']);
   });
 });

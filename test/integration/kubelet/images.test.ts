@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Pod } from '../../../src/api/index.ts';
 import { pollUntil } from '../../../src/async/index.ts';
-import { Cluster } from '../../support/cluster.ts';
+import type { Cluster } from '../../support/cluster.ts';
 import { FaultyRegistry } from '../../support/faulty-registry.ts';
+import { SuiteNode } from '../../support/suite-node.ts';
 
 const login = { username: 'me', password: 'swordfish' };
 const auth = Buffer.from('me:swordfish').toString('base64');
@@ -40,13 +41,14 @@ printf '"cacheKeyType":"Registry","cacheDuration":"1h","auth":{"%s":{"username":
 `;
 
 describe('images on a node', () => {
+  let node: SuiteNode;
   let cluster: Cluster;
   let closed: FaultyRegistry;
   let provided: FaultyRegistry;
   let slow: FaultyRegistry;
 
-  before(async () => {
-    cluster = await Cluster.create('kimages');
+  /** Registries and a credential provider: what the kubelet finds when it starts. */
+  const prepare = async (): Promise<void> => {
     [closed, provided, slow] = await Promise.all([
       FaultyRegistry.start(cluster.namespace),
       FaultyRegistry.start(cluster.namespace),
@@ -82,11 +84,21 @@ describe('images on a node', () => {
         ],
       }),
     );
-    await cluster.up([
-      ...['--place', 'kubelet=process', ...(await cluster.kubeletConfig({ serializeImagePulls: false }))],
-      ...['--kubelet-arg', `image-credential-provider-config=${config}`],
-      ...['--kubelet-arg', `image-credential-provider-bin-dir=${directory}`],
-    ]);
+  };
+
+  before(async () => {
+    node = await SuiteNode.start(
+      'kimages',
+      async (starting) => {
+        cluster = starting.cluster;
+        await prepare();
+        return { serializeImagePulls: false };
+      },
+      () => [
+        ...['--kubelet-arg', `image-credential-provider-config=${join(cluster.dataDirectory, 'providers.yaml')}`],
+        ...['--kubelet-arg', `image-credential-provider-bin-dir=${join(cluster.dataDirectory, 'providers')}`],
+      ],
+    );
     await cluster.kubectl(['annotate', 'serviceaccount', 'default', 'registry.test/team=blue']);
     // Only audiences that its pods name may be asked for by a node, unless somebody allows it.
     await cluster.kubectl(['apply', '-f', '-'], {
@@ -99,7 +111,7 @@ describe('images on a node', () => {
   });
   after(async () => {
     for (const registry of [closed, provided, slow]) await registry?.[Symbol.asyncDispose]();
-    await cluster?.[Symbol.asyncDispose]();
+    await node?.[Symbol.asyncDispose]();
   });
 
   const apply = (name: string, image: string, more: object = {}, container: object = {}) =>

@@ -10,20 +10,22 @@ import { podResources } from '../../../src/api/plugins/index.ts';
 import { pollUntil } from '../../../src/async/index.ts';
 import { TestDevicePlugin } from '../../../src/kubelet/testing/device-plugin.ts';
 import { createGrpcClient } from '../../../src/wire/grpc/index.ts';
-import { Cluster } from '../../support/cluster.ts';
+import type { Cluster } from '../../support/cluster.ts';
 import { DemoRegistry } from '../../support/demo-registry.ts';
+import { SuiteNode } from '../../support/suite-node.ts';
 
 const waits = ['sh', '-c', 'trap "exit 0" TERM; sleep 3600 & wait'];
 const few = availableParallelism() < 2 ? 'a machine with one processor has none to give away' : false;
 
 describe('a node with static CPU and memory managers', { skip: few }, () => {
+  let node: SuiteNode;
   let cluster: Cluster;
   let registry: DemoRegistry;
   let image: string;
   const root = () => join(cluster.dataDirectory, 'kubelet');
 
   before(async () => {
-    cluster = await Cluster.withKubelet('kcpus', {
+    node = await SuiteNode.start('kcpus', () => ({
       cpuManagerPolicy: 'static',
       memoryManagerPolicy: 'Static',
       topologyManagerPolicy: 'single-numa-node',
@@ -31,13 +33,14 @@ describe('a node with static CPU and memory managers', { skip: few }, () => {
       systemReserved: { memory: '100Mi' },
       evictionHard: { 'memory.available': '100Mi' },
       reservedMemory: [{ numaNode: 0, limits: { memory: '200Mi' } }],
-    });
+    }));
+    cluster = node.cluster;
     registry = await DemoRegistry.start(cluster.namespace);
     image = registry.image('v1');
   });
   after(async () => {
     await registry?.[Symbol.asyncDispose]();
-    await cluster?.[Symbol.asyncDispose]();
+    await node?.[Symbol.asyncDispose]();
   });
 
   const apply = (name: string, resources: object, spec: object = {}) =>
