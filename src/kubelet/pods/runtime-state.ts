@@ -45,7 +45,7 @@ export interface RuntimeContainer {
   logPath: string;
   annotations: Record<string, string>;
   /** With an image where that is what is mounted. */
-  mounts: { containerPath: string; hostPath: string; image?: string }[];
+  mounts: { containerPath: string; hostPath: string; image?: string; recursiveReadOnly?: boolean }[];
   resources?: { cpuShares: number; cpuQuota: number; cpuPeriod: number; memoryLimit: number };
   user?: { uid: number; gid: number; supplementalGroups: number[] };
   stopSignal?: number;
@@ -137,9 +137,10 @@ export function toRuntimeContainer(status: ContainerStatus, sandboxId: string): 
     imageRef: status.imageRef || status.imageId,
     logPath: status.logPath,
     annotations: status.annotations,
-    mounts: status.mounts.map(({ containerPath, hostPath, image }) => ({
+    mounts: status.mounts.map(({ containerPath, hostPath, image, recursiveReadOnly }) => ({
       ...{ containerPath, hostPath },
       ...(image?.image ? { image: image.image } : {}),
+      ...(recursiveReadOnly ? { recursiveReadOnly } : {}),
     })),
     ...(linux
       ? {

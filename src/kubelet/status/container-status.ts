@@ -40,7 +40,7 @@ export function containerStatus(input: StatusInput, container: Container, kind: 
     imageID: newest.imageRef,
     containerID: containerId(input, newest),
     ...(kind === 'ephemeral' ? {} : containerResourceStatus(container, newest, input.actuated)),
-    ...mountsOf(container),
+    ...mountsOf(container, newest),
     ...(newest.user ? { user: { linux: { ...newest.user } } } : {}),
     ...(newest.stopSignal ? { stopSignal: Signal[newest.stopSignal] } : {}),
   };
@@ -194,13 +194,14 @@ function isReady(
   return newest.state === 'running' && started && (readiness === 'none' || readiness === 'success');
 }
 
-function mountsOf(container: Container): Pick<ContainerStatus, 'volumeMounts'> {
+/** The container's volumes; whether those below are read-only too is as the runtime made it. */
+function mountsOf(container: Container, made?: RuntimeContainer): Pick<ContainerStatus, 'volumeMounts'> {
   if (!container.volumeMounts?.length) return {};
+  const deep = new Set(made?.mounts.flatMap((one) => (one.recursiveReadOnly ? one.containerPath : [])));
   return {
-    volumeMounts: container.volumeMounts.map(({ name, mountPath, readOnly, recursiveReadOnly }) => ({
-      name,
-      mountPath,
-      ...(readOnly ? { readOnly, recursiveReadOnly: recursiveReadOnly === 'Enabled' ? 'Enabled' : 'Disabled' } : {}),
-    })),
+    volumeMounts: container.volumeMounts.map(({ name, mountPath, readOnly, recursiveReadOnly }) => {
+      const isDeep = made ? deep.has(mountPath) : recursiveReadOnly === 'Enabled';
+      return { name, mountPath, ...(readOnly ? { readOnly, recursiveReadOnly: isDeep ? 'Enabled' : 'Disabled' } : {}) };
+    }),
   };
 }

@@ -203,6 +203,27 @@ describe('claims', { concurrency: 8 }, () => {
     assert.equal(await phase('pvc', 'again'), 'Pending');
   });
 
+  test('volumes of a class that waits are chosen with the node of the pod', async () => {
+    const waits = { provisioner: 'kubernetes.io/no-provisioner', volumeBindingMode: 'WaitForFirstConsumer' };
+    await suite.apply(storageClass('waits', waits));
+    await mkdir(join(outside, 'here'));
+    const there = volume('there', { storageClassName: 'waits', local: { path: '/nowhere' } }) as any;
+    there.spec.nodeAffinity.required.nodeSelectorTerms[0].matchExpressions[0].values = ['node-2'];
+    const here = volume('here', {
+      storageClassName: 'waits',
+      capacity: { storage: '2Gi' },
+      local: { path: join(outside, 'here') },
+    });
+    await suite.apply(there, here, claim('chosen', { storageClassName: 'waits' }));
+    await suite.untilEvent('chosen', /^WaitForFirstConsumer/);
+    await suite.apply(suite.pod('chooser', claimed('chosen')));
+    await suite.ready('chooser');
+    assert.equal((await cluster.get('pvc', 'chosen')).spec.volumeName, 'here');
+    assert.equal(await phase('pv', 'there'), 'Available');
+    await suite.apply(claim('second', { storageClassName: 'waits' }), suite.pod('outbid', claimed('second')));
+    await suite.untilEvent('outbid', /1 node\(s\) didn't find available persistent volumes to bind/);
+  });
+
   test('a volume kept for a claim waits for it; a hostPath volume is made where it is missing', async () => {
     const claimRef = { apiVersion: 'v1', kind: 'PersistentVolumeClaim', namespace: 'default', name: 'reserved' };
     const hostPath = { path: join(outside, 'made-by-kubelet'), type: 'DirectoryOrCreate' };

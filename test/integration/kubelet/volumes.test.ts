@@ -483,6 +483,13 @@ describe('volumes', { concurrency: 8 }, () => {
       await assert.rejects(suite.sh('deep-read', 'touch /data/sub/x'), /Read-only/);
       await assert.rejects(suite.sh('possible', 'touch /data/sub/x'), /Read-only/);
       await suite.sh('shallow', 'touch /data/sub/x');
+      for (const [name, expected] of [
+        ['possible', 'Enabled'],
+        ['shallow', 'Disabled'],
+      ] as const) {
+        const [{ volumeMounts }] = (await cluster.get('pod', name)).status.containerStatuses;
+        assert.equal(volumeMounts[0].recursiveReadOnly, expected);
+      }
     } finally {
       await suite.remove('pod/deep-read', 'pod/possible', 'pod/shallow');
       await run(['umount', '-l', join(host, 'sub')]);

@@ -24,7 +24,9 @@ async function syncUnbound(parts: BinderParts, claim: PersistentVolumeClaim): Pr
   const className = classNameOf(claim);
   const storageClass = className ? parts.classes.get(className) : undefined;
   const delayed = waitsForConsumer(storageClass) && !claim.metadata.annotations?.[annotations.selectedNode];
-  const volume = findVolume(claim, parts.volumes.list(), { onlyKept: delayed });
+  // Of a class that waits for pods the scheduler chooses, because it knows the node; it keeps its choice for the claim.
+  const onlyKept = waitsForConsumer(storageClass);
+  const volume = findVolume(claim, parts.volumes.list(), { onlyKept });
   if (volume) return bind(parts, claim, volume);
   if (delayed) tellWaiting(parts, claim);
   else if (storageClass && storageClass.provisioner !== noProvisioner)
