@@ -54,7 +54,7 @@ describe('which images to remove', () => {
 });
 
 describe('ImageCollector', () => {
-  function setUp(disk: { capacityBytes: number; availableBytes: number }, more: object = {}) {
+  function setUp(disk: { capacityBytes: number; availableBytes: number }, more: object = {}, sandboxImage = '') {
     const clock = new FakeClock(1_000_000);
     const present = new Map(
       [1, 2, 3].map((n) => [
@@ -74,8 +74,9 @@ describe('ImageCollector', () => {
         disk.availableBytes += 10;
       },
     };
+    const runtime = { status: async () => ({ info: { config: JSON.stringify({ sandboxImage }) } }) };
     const collector = new ImageCollector({
-      client: { images } as unknown as RuntimeClient,
+      client: { images, runtime } as unknown as RuntimeClient,
       policy: { ...policy, minimumAgeMs: 0 },
       inUse: () => used,
       nodeEvent: (reason, message) => events.push(`${reason}: ${message}`),
@@ -121,6 +122,12 @@ describe('ImageCollector', () => {
     await collector.deleteUnused();
     assert.deepEqual([...present.keys()], ['i2']);
     assert.deepEqual(told, [['i2']]);
+  });
+
+  it('leaves the image of sandboxes, also where the runtime does not pin it', async () => {
+    const { collector, present } = setUp({ capacityBytes: 100, availableBytes: 0 }, {}, 'r.test/i:3');
+    await collector.deleteUnused();
+    assert.deepEqual([...present.keys()], ['i3']);
   });
 
   it('looks again after a pull', async () => {

@@ -38,6 +38,7 @@ export class ImageCollector {
   #turn: Promise<unknown> = Promise.resolve();
   #timer: Timer | undefined;
   #soon: Timer | undefined;
+  #sandboxImage: string | undefined;
   #failed = false;
   #stopped = false;
 
@@ -144,7 +145,7 @@ export class ImageCollector {
   async #look(): Promise<ImageFacts[]> {
     const { client, clock, inUse } = this.#options;
     const { images } = await client.images.listImages({}, { timeoutMs: 120_000 });
-    const used = new Set(inUse());
+    const used = new Set([...inUse(), ...(await this.#sandboxImages())]);
     const now = clock.now();
     const ids = new Set(images.map(({ id }) => id));
     for (const id of this.#seen.keys()) if (!ids.has(id)) this.#seen.delete(id);
@@ -155,6 +156,15 @@ export class ImageCollector {
       if (isUsed) known.lastUsedAt = now;
       return { id: image.id, sizeBytes: Number(image.size), pinned: image.pinned, used: isUsed, ...known };
     });
+  }
+
+  /** The image of sandboxes: runtimes that pin it say so; of others (containerd before 1.7) it is in what they tell of themselves. */
+  async #sandboxImages(): Promise<string[]> {
+    const { client } = this.#options;
+    const ask = () => client.runtime.status({ verbose: true }, { timeoutMs: 120_000 });
+    const image = this.#sandboxImage ?? sandboxImageIn((await ask()).info);
+    this.#sandboxImage = image;
+    return image === '' ? [] : [image];
   }
 
   async #disk() {
@@ -194,6 +204,16 @@ export class ImageCollector {
     const result = this.#turn.then(task);
     this.#turn = result.catch(() => {});
     return result;
+  }
+}
+
+/** The image of sandboxes in the `config` that containerd tells with its status; empty when there is none. */
+function sandboxImageIn(info: Readonly<Record<string, string>>): string {
+  try {
+    const { sandboxImage } = JSON.parse(info['config'] ?? '{}') as { sandboxImage?: string };
+    return sandboxImage ?? '';
+  } catch {
+    return '';
   }
 }
 
