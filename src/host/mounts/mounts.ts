@@ -126,14 +126,14 @@ export function unmount(target: string): void {
 
 /** Mount points below a directory (and itself), the deepest first. */
 export async function mountsUnder(directory: string): Promise<string[]> {
-  return mountPoints(await readFile('/proc/self/mountinfo', 'utf8'))
+  return mountPoints(await readFile('/proc/self/mountinfo', 'utf8'), directory)
     .filter((path) => path === directory || path.startsWith(`${directory}/`))
     .reverse();
 }
 
 /** Whether something is mounted exactly there. */
 export function isMountPoint(path: string): boolean {
-  return mountPoints(readFileSync('/proc/self/mountinfo', 'utf8')).includes(path);
+  return mountPoints(readFileSync('/proc/self/mountinfo', 'utf8'), path).includes(path);
 }
 
 /** The source of what is mounted on a directory (the topmost, if several are); undefined when nothing is, or no directory is there. */
@@ -161,8 +161,12 @@ export function isOverlay(path: string): boolean {
   }
 }
 
-function mountPoints(mountinfo: string): string[] {
-  return mountinfo.split('\n').map((line) => unescapePath(line.split(' ')[4] ?? ''));
+/** The mount points of the lines that name the path at all: there may be thousands of lines, and few that matter. */
+function mountPoints(mountinfo: string, path: string): string[] {
+  const written = path.replaceAll(/[ \t\n\\]/g, (one) => `\\${one.charCodeAt(0).toString(8).padStart(3, '0')}`);
+  if (!mountinfo.includes(written)) return [];
+  const lines = mountinfo.split('\n').filter((line) => line.includes(written));
+  return lines.map((line) => unescapePath(line.split(' ')[4] ?? ''));
 }
 
 /** The kernel writes blanks and backslashes of paths in octal. */
