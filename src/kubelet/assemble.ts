@@ -89,7 +89,7 @@ export function assemble(ground: Ground) {
     ...{ settings, cache, records: () => manager.records(), timelines: () => timelines.list() },
   });
   const nodeUid = () => node.node()?.metadata.uid;
-  const sources: PodSources = new PodSources({ settings, client: api, manager, status, nodeUid, clock, log });
+  const sources: PodSources = new PodSources({ settings, client: api, manager, status, cache, nodeUid, clock, log });
   const leftovers = new Housekeeping({ settings, ...later, cache, volumes, cgroups, resizes, signal, clock, log });
   const housekeeping = () => leftovers.run();
   const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, metrics, onRelist: housekeeping });

@@ -188,8 +188,6 @@ function planInitContainers(input: PlanInput, plan: Plan, sandbox: RuntimeSandbo
       continue;
     }
     if (appsStarted || (index < lastStarted && !last)) continue;
-    // In the first sandbox, what is known to have ended well has done so here.
-    if (!last && sandbox.attempt === 0 && input.known(container.name).exitCode === 0) continue;
     if (last?.state === 'exited' && last.exitCode === 0) continue;
     if (last?.state === 'exited' && !shouldRestart(pod, container, last.exitCode, true)) return 'failed';
     planContainer(input, plan, sandbox, container, 'init');

@@ -76,6 +76,8 @@ export class PodManager {
     let record = this.#records.get(uid);
     if (!record) {
       record = createRecord(pod, parseTime(pod.status?.startTime) ?? this.#kit.clock.now(), desired);
+      // What a kubelet before us had found of a static pod stands in its picture.
+      if (mirror?.status) record.status = mirror.status;
       this.#records.set(uid, record);
       this.#kit.timelines.note(pod, 'seen');
     } else {
@@ -198,9 +200,7 @@ export class PodManager {
       this.#queue.add(record.pod.metadata.uid!);
     }
     this.removeOrphans();
-    while (this.#records.size > 0) {
-      await this.#kit.clock.sleep(20);
-    }
+    while (this.#records.size > 0) await this.#kit.clock.sleep(20);
   }
 
   #updateVolumes(pod: Pod): void {

@@ -14,6 +14,8 @@ export interface MirrorPodsOptions {
   nodeUid(): string | undefined;
   /** The static pod of that full name, while it is to run. */
   staticPod(name: string): Pod | undefined;
+  /** Whether every source of static pods has told them: before, a picture without one may be of one to come. */
+  isComplete(): boolean;
   /** Whether a pod of that full name, other than the one that is to run, is still being ended here. */
   isEnding(name: string): boolean;
   /** The mirror pod of that full name as the API has it. */
@@ -53,7 +55,7 @@ export class MirrorPods {
     // The picture of a pod goes after the pod itself; whoever forgets that asks again.
     if (picture && this.#options.isEnding(name)) return;
     if (!pod) {
-      if (picture) await this.#delete(picture);
+      if (picture && this.#options.isComplete()) await this.#delete(picture);
       return;
     }
     if (!picture) return this.#create(pod);

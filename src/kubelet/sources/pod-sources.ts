@@ -6,6 +6,7 @@ import { durationMs } from '../config/duration.ts';
 import type { KubeletSettings } from '../config/settings.ts';
 import { configAnnotations, fullName, isMirrorPod } from '../pods/names.ts';
 import type { PodManager } from '../pods/pod-manager.ts';
+import type { RuntimeCache } from '../pods/runtime-cache.ts';
 import type { StatusWriter } from '../status/status-writer.ts';
 import { FileSource } from './file-source.ts';
 import { MirrorPods } from './mirror-pods.ts';
@@ -18,9 +19,14 @@ export interface PodSourcesOptions {
   manager: PodManager;
   status: StatusWriter;
   nodeUid(): string | undefined;
+  /** Tells whether pods run already that a kubelet before us had started. */
+  cache: Pick<RuntimeCache, 'podUids'>;
   clock: Clock;
   log: Logger;
 }
+
+/** How long the pictures of static pods are waited for before these are taken over, milliseconds. */
+const picturePatienceMs = 2000;
 
 /** Where pods come from: the API, the directory and the URL of static manifests. Tells the pod manager of them. */
 export class PodSources {
@@ -53,14 +59,20 @@ export class PodSources {
       nodeUid: options.nodeUid,
       staticPod: (name) => this.#staticByName(name),
       mirror: (name) => this.#mirrorByName(name),
+      isComplete: () => this.#allTold,
       isEnding: (name) => this.#isEnding(name),
     });
   }
 
   /** Whether every source has told all its pods: only then a pod that none has told is an orphan. */
   get isReady(): boolean {
-    const statics = (!this.#files || this.#told.has('file')) && (!this.#urls || this.#told.has('http'));
-    return this.#started && statics && (this.#informer?.isSynced ?? true);
+    return this.#allTold && (this.#informer?.isSynced ?? true);
+  }
+
+  /** Whether every source of static pods has told them. */
+  get #allTold(): boolean {
+    const files = !this.#files || this.#told.has('file');
+    return this.#started && files && (!this.#urls || this.#told.has('http'));
   }
 
   /** Begins to read. Static pods do not wait for the API. */
@@ -71,6 +83,9 @@ export class PodSources {
     const { staticPodPath, staticPodURL, staticPodURLHeader, fileCheckFrequency, httpCheckFrequency } =
       settings.configuration;
     const { nodeName } = settings;
+    // What was known of static pods that run is in their pictures; an API that is away is not waited for.
+    if (this.#informer && (staticPodPath || staticPodURL) && this.#options.cache.podUids().length > 0)
+      await Promise.race([this.#informer.synced, clock.sleep(picturePatienceMs, signal).catch(() => {})]);
     if (staticPodPath) {
       this.#files = new FileSource({
         ...{ path: staticPodPath, nodeName, rescanMs: durationMs(fileCheckFrequency), clock, log },
@@ -88,6 +103,7 @@ export class PodSources {
     // A server that does not answer holds up nothing else.
     void this.#urls?.start();
     this.#started = true;
+    this.#checkMirrors();
   }
 
   /** Reads no more. */
@@ -141,9 +157,9 @@ export class PodSources {
 
   #fromStatic(source: 'file' | 'http', pods: Pod[]): void {
     const { manager } = this.#options;
-    this.#told.set(source, pods);
     const now = new Map<string, Pod>();
-    for (const pod of [...(this.#told.get('file') ?? []), ...(this.#told.get('http') ?? [])]) {
+    const told = (one: 'file' | 'http') => (one === source ? pods : (this.#told.get(one) ?? []));
+    for (const pod of [...told('file'), ...told('http')]) {
       if (!now.has(pod.metadata.uid)) now.set(pod.metadata.uid, pod);
     }
     for (const [uid, pod] of this.#statics) {
@@ -154,8 +170,11 @@ export class PodSources {
       manager.remove(uid);
       this.#mirrors?.check(fullName(pod));
     }
+    const isFirst = !this.#told.has(source);
+    this.#told.set(source, pods);
     for (const [uid, pod] of now) if (!this.#statics.has(uid)) this.#statics.set(uid, pod);
     this.#startStatics();
+    if (isFirst) this.#checkMirrors();
   }
 
   /** Gives the manager what it does not have; a pod whose uid is still being ended under another content waits. */
@@ -192,6 +211,7 @@ export class PodSources {
 
   /** Once the API's pods are known: pictures that are missing, and those that show nothing any more. */
   #checkMirrors(): void {
+    if (!this.#allTold || !this.#informer?.isSynced) return;
     for (const pod of this.#statics.values()) this.#mirrors?.check(fullName(pod));
     for (const pod of this.#informer?.list() ?? []) if (isMirrorPod(pod)) this.#mirrors?.check(fullName(pod));
   }

@@ -43,7 +43,13 @@ describe('restart, loss and hardships', { concurrency: false }, () => {
     pods = await PodDriver.start(cluster, registry.image('v1'));
     // What is pulled once is there: the trials are about pods.
     await pods.create('first');
-    await pods.untilReady('first');
+    const probed = pods.container({
+      imagePullPolicy: 'IfNotPresent',
+      readinessProbe: { exec: { command: ['true'] }, initialDelaySeconds: 1, periodSeconds: 2 },
+    });
+    const fixed = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'fixed' }, spec: { containers: [probed] } };
+    await writeFile(join(cluster.dataDirectory, 'manifests', 'fixed.json'), JSON.stringify(fixed));
+    await Promise.all([pods.untilReady('first'), pods.untilReady('fixed-node-1')]);
   });
   after(async () => {
     cri?.close();
@@ -97,7 +103,8 @@ describe('restart, loss and hardships', { concurrency: false }, () => {
       .slice(from)
       .flatMap((pod) => (isReady(pod) ? [] : [pod.status]));
 
-  test('a kubelet that is killed while pods start starts each container once', async () => {
+  test('a kubelet that is killed while pods start starts each container once, and takes over those that run', async () => {
+    const running = ['first', 'fixed-node-1'].map((name) => ({ name, seen: pods.history.get(name)!.length }));
     for (const round of [0, 1]) {
       const own = names(`start${round}-`, 8);
       // One after another, so that the kill finds them at different steps.
@@ -121,6 +128,7 @@ describe('restart, loss and hardships', { concurrency: false }, () => {
       assert.equal(sandboxes.filter(({ state }) => state === PodSandboxState.SANDBOX_READY).length, own.length);
       assert.equal(containers.filter(({ state }) => state === ContainerState.CONTAINER_RUNNING).length, own.length);
     }
+    for (const { name, seen } of running) assert.deepEqual(unready(name, seen), [], name);
   });
 
   test('a kubelet that is killed while pods end ends them all, and leaves nothing behind', async () => {
@@ -194,7 +202,7 @@ describe('restart, loss and hardships', { concurrency: false }, () => {
     try {
       await writeFile(join(shared, 'crash'), '');
       await pollUntil('a restart', async () => (await readNotes('away')).length === 2, { timeoutMs: 15_000 });
-      await systemClock.sleep(3000);
+      await systemClock.sleep(2000);
     } finally {
       process.kill(apiserver, 'SIGCONT');
     }
@@ -227,7 +235,7 @@ describe('restart, loss and hardships', { concurrency: false }, () => {
     proxy.cut();
     await pods.create('meanwhile');
     await pods.untilEvent('meanwhile', 'FailedCreatePodSandBox');
-    await systemClock.sleep(1500);
+    await systemClock.sleep(800);
     assert.equal(isReady(pods.get('first')), true);
     proxy.heal();
     await pods.untilReady('meanwhile');
