@@ -25,7 +25,7 @@ const serveAfterMs = 200;
 
 /** Puts the parts together that hand processors, memory and devices to containers, and tell who has what. */
 export function makeAllocation(ground: Ground, { cache, node, manager, sources }: AllocationGround) {
-  const { settings, clock, log } = ground;
+  const { settings, metrics, clock, log } = ground;
   const { rootDirectory } = settings;
   const topology = readMachineTopology();
   const devices = new DeviceManager({
@@ -35,6 +35,7 @@ export function makeAllocation(ground: Ground, { cache, node, manager, sources }
     onHealth: (podUids) => {
       for (const uid of podUids) manager().republish(uid);
     },
+    metrics,
     clock,
     log,
   });
@@ -47,7 +48,7 @@ export function makeAllocation(ground: Ground, { cache, node, manager, sources }
         .records()
         .filter(({ phase, admitted }) => admitted && phase !== 'terminated');
     server = await servePodResources({
-      ...{ devices, cpus: managers.cpus, memory: managers.memory, clock },
+      ...{ devices, cpus: managers.cpus, memory: managers.memory, metrics, clock },
       socket: join(rootDirectory, 'pod-resources/kubelet.sock'),
       pods: () => live().map(({ pod }) => pod),
     });

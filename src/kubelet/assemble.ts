@@ -151,6 +151,13 @@ function makeVolumes({ settings, api, metrics, log, clock }: Ground, node: NodeR
 }
 
 /** Plugins register below the kubelet's directory; who takes them stands by type in `handlers`. */
-function makePlugins({ settings, log, clock }: Ground, handlers: Readonly<Record<string, PluginHandler>>) {
-  return new PluginWatcher({ directory: join(settings.rootDirectory, 'plugins_registry'), handlers, log, clock });
+function makePlugins({ settings, metrics, log, clock }: Ground, handlers: Readonly<Record<string, PluginHandler>>) {
+  const directory = join(settings.rootDirectory, 'plugins_registry');
+  const plugins = new PluginWatcher({ directory, handlers, log, clock });
+  metrics.onCollect(() => {
+    metrics.clear('plugin_manager_total_plugins');
+    for (const { socket } of plugins.registered())
+      metrics.set('plugin_manager_total_plugins', 1, { socket_path: socket, state: 'actual_state_of_world' });
+  });
+  return plugins;
 }

@@ -9,6 +9,7 @@ import { describeError } from '../errors.ts';
 import type { DeviceGrant } from '../managers/make-managers.ts';
 import { containersOf, endsFirst, neededTogether, type ResourceProvider } from '../managers/resource-provider.ts';
 import { everySet, type Hint, type Hints, type Nodes } from '../managers/topology-hints.ts';
+import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { PluginHandler } from '../plugins/index.ts';
 import { chooseDevices, type Device } from './choose-devices.ts';
 import { type DeviceEntry, readDeviceState, writeDeviceState } from './device-checkpoint.ts';
@@ -25,6 +26,7 @@ export interface DeviceManagerOptions {
   onNodeChange(): void;
   /** Told of pods one of whose devices is well or ill now. */
   onHealth(podUids: readonly string[]): void;
+  metrics: KubeletMetrics;
   clock: Clock;
   log: Logger;
 }
@@ -78,6 +80,7 @@ export class DeviceManager implements ResourceProvider {
   async serve(): Promise<void> {
     const { directory } = this.#options;
     const register = async (request: devicePlugin.RegisterRequest) => {
+      this.#options.metrics.count('kubelet_device_plugin_registration_total', { resource_name: request.resourceName });
       this.#check(request.resourceName, [request.version]);
       await this.#registry.connect(request.resourceName, join(directory, request.endpoint));
       return {};
@@ -261,7 +264,12 @@ export class DeviceManager implements ResourceProvider {
     const from = { free: this.#free(resource), reusable: this.#reusableOf(pod, resource) };
     const ask = (...request: [string[], string[], number]) => connection.preferred(...request);
     const ids = await chooseDevices(resource, count, from, nodes, ask);
-    const answer = await connection.allocate(ids);
+    const { metrics, clock } = this.#options;
+    const labels = { resource_name: resource };
+    const now = () => clock.monotonic();
+    const answer = await metrics.time('kubelet_device_plugin_alloc_duration_seconds', labels, now, () =>
+      connection.allocate(ids),
+    );
     const byNode = new Map<number, string[]>();
     for (const id of ids)
       for (const node of devices.get(id)?.nodes.length ? devices.get(id)!.nodes : [-1])

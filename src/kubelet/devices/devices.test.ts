@@ -8,6 +8,7 @@ import { podResources } from '../../api/plugins/index.ts';
 import { type Clock, pollUntil, systemClock } from '../../async/index.ts';
 import { createLogger } from '../../log/index.ts';
 import { createGrpcClient } from '../../wire/grpc/index.ts';
+import { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import { TestDevicePlugin } from '../testing/device-plugin.ts';
 import { makeContainer, makePod } from '../testing/pods.ts';
 import { readDeviceState, writeDeviceState } from './device-checkpoint.ts';
@@ -16,6 +17,7 @@ import { DeviceManager, isExtendedResource } from './device-manager.ts';
 import { servePodResources } from './pod-resources.ts';
 
 const log = createLogger('test', () => {});
+const metrics = new KubeletMetrics();
 const resource = 'example.test/dongle';
 const healthy = (...ids: string[]) => ids.map((ID) => ({ ID, health: 'Healthy' as const }));
 const onNode = (ID: string, node: number) => ({
@@ -43,7 +45,7 @@ describe('device plugins', () => {
 
   const open = async (): Promise<void> => {
     manager = new DeviceManager({
-      ...{ directory, nodes: [0, 1], clock, log, onNodeChange: () => {} },
+      ...{ directory, nodes: [0, 1], metrics, clock, log, onNodeChange: () => {} },
       onHealth: (podUids) => health.push(...podUids),
     });
     await manager.start();
@@ -233,6 +235,7 @@ describe('device plugins', () => {
       devices: manager,
       cpus: undefined,
       memory: undefined,
+      metrics,
       clock,
     });
     const client = createGrpcClient(podResources.PodResourcesLister, socket);

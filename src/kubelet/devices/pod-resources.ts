@@ -8,6 +8,7 @@ import type { CpuManager } from '../managers/cpu-manager.ts';
 import type { MemoryManager } from '../managers/memory-manager.ts';
 import type { MemoryBlock } from '../managers/memory-state.ts';
 import type { Nodes } from '../managers/topology-hints.ts';
+import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { DeviceManager } from './device-manager.ts';
 
 /** What the service tells from. */
@@ -19,6 +20,7 @@ export interface PodResourcesOptions {
   devices: DeviceManager;
   cpus: CpuManager | undefined;
   memory: MemoryManager | undefined;
+  metrics: KubeletMetrics;
   clock: Clock;
 }
 
@@ -30,23 +32,27 @@ const burst = 10;
 export async function servePodResources(options: PodResourcesOptions): Promise<GrpcServer> {
   await mkdir(dirname(options.socket), { recursive: true, mode: 0o750 });
   const limit = rateLimit(options.clock);
+  const labels = { server_api_version: 'v1' };
   const limited =
-    <Q, A>(handler: (request: Q) => A) =>
+    <Q, A>(name: 'list' | 'get' | 'get_allocatable', handler: (request: Q) => A) =>
     (request: Q, _: CallContext): A => {
       limit();
+      options.metrics.count('kubelet_pod_resources_endpoint_requests_total', labels);
+      options.metrics.count(`kubelet_pod_resources_endpoint_requests_${name}`, labels);
       return handler(request);
     };
   const server = await serveGrpc(options.socket, [
     grpcService(podResources.PodResourcesLister, {
-      list: limited(() => ({ podResources: options.pods().map((pod) => resourcesOf(pod, options)) })),
-      get: limited(({ podName, podNamespace }: podResources.GetPodResourcesRequest) => {
+      list: limited('list', () => ({ podResources: options.pods().map((pod) => resourcesOf(pod, options)) })),
+      get: limited('get', ({ podName, podNamespace }: podResources.GetPodResourcesRequest) => {
         const pod = options
           .pods()
           .find(({ metadata }) => metadata.name === podName && metadata.namespace === podNamespace);
+        if (!pod) options.metrics.count('kubelet_pod_resources_endpoint_errors_get', labels);
         if (!pod) throw new GrpcError('UNKNOWN', `pod ${podName} in namespace ${podNamespace} not found`);
         return { podResources: resourcesOf(pod, options) };
       }),
-      getAllocatableResources: limited(() => ({
+      getAllocatableResources: limited('get_allocatable', () => ({
         devices: [...options.devices.allocatable()].flatMap(([resourceName, devices]) =>
           devices.map(({ id, nodes }) => ({ resourceName, deviceIds: [id], ...topology(nodes) })),
         ),

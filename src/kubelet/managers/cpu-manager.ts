@@ -1,6 +1,7 @@
 import { type Container, type Pod, quantityMilli } from '../../api/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { ConfigurationError } from '../errors.ts';
+import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import { qosClass } from '../pods/container-resources.ts';
 import type { CpuOptions } from './cpu-options.ts';
 import { type CpuSet, formatCpuSet } from './cpu-set.ts';
@@ -26,6 +27,7 @@ export interface CpuManagerOptions {
   reserved: CpuSet | number;
   /** `<root>/cpu_manager_state`. */
   file: string;
+  metrics: KubeletMetrics;
   log: Logger;
 }
 
@@ -84,6 +86,19 @@ export class CpuManager implements ResourceProvider {
     });
   }
 
+  /** Sets the gauges of metrics. */
+  measure(): void {
+    const { metrics, topology } = this.#config;
+    const given = [...this.#state.assigned.values()].flatMap((containers) => [...containers.values()]);
+    const all = given.reduce((sum, cpus) => sum.union(cpus), new Set<number>());
+    metrics.set('kubelet_cpu_manager_shared_pool_size_millicores', this.#free().size * 1000);
+    metrics.set('kubelet_cpu_manager_exclusive_cpu_allocation_count', all.size);
+    for (const { id } of topology.nodes) {
+      const there = topology.cpus.filter(({ cpu, node }) => node === id && all.has(cpu)).length;
+      metrics.set('kubelet_cpu_manager_allocation_per_numa', there, { numa_node: String(id) });
+    }
+  }
+
   /** Processors that may be given away. */
   get allocatable(): CpuSet {
     return this.#all.difference(this.#reserved);
@@ -129,6 +144,16 @@ export class CpuManager implements ResourceProvider {
   async allocate(pod: Pod, container: Container, nodes: Nodes | undefined): Promise<void> {
     const count = wholeCpus(pod, container);
     if (count === 0) return;
+    this.#config.metrics.count('kubelet_cpu_manager_pinning_requests_total');
+    try {
+      await this.#give(pod, container, count, nodes);
+    } catch (error) {
+      this.#config.metrics.count('kubelet_cpu_manager_pinning_errors_total');
+      throw error;
+    }
+  }
+
+  async #give(pod: Pod, container: Container, count: number, nodes: Nodes | undefined): Promise<void> {
     this.#checkCores(count);
     const { uid } = pod.metadata;
     const known = this.exclusiveOf(uid, container.name);

@@ -7,6 +7,7 @@ import { durationMs } from '../config/duration.ts';
 import { isFeatureOn } from '../config/feature-gates.ts';
 import type { KubeletSettings } from '../config/settings.ts';
 import { ConfigurationError } from '../errors.ts';
+import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { ContainerGrant, ContainerGrants } from '../pods/container-grant.ts';
 import type { PodRecord } from '../pods/pod-record.ts';
 import type { RuntimeCache } from '../pods/runtime-cache.ts';
@@ -27,6 +28,7 @@ import { parseTopologyOptions } from './topology-options.ts';
 /** What the managers are made from. */
 export interface ManagerGround {
   settings: KubeletSettings;
+  metrics: KubeletMetrics;
   client: RuntimeClient;
   clock: Clock;
   log: Logger;
@@ -60,7 +62,7 @@ export interface Managers {
 
 /** Makes the managers that the configuration asks for. @throws ConfigurationError when this machine is not for it */
 export function makeManagers(ground: ManagerGround, links: ManagerLinks): Managers {
-  const { settings, clock, log } = ground;
+  const { settings, metrics, clock, log } = ground;
   const { configuration } = settings;
   const { topology, devices } = links;
   const policy = configuration.topologyManagerPolicy as TopologyPolicy;
@@ -72,10 +74,11 @@ export function makeManagers(ground: ManagerGround, links: ManagerLinks): Manage
     );
   const cpus = makeCpuManager(ground, topology);
   const memory = makeMemoryManager(ground, topology);
+  if (cpus) metrics.onCollect(() => cpus.measure());
   const reconciler = cpus && makeReconciler(ground, links, cpus);
   const providers: ResourceProvider[] = [...(cpus ? [cpus] : []), ...(memory ? [memory] : []), devices];
   const allocation = new ResourceAllocation({
-    ...{ providers, policy, nodes: topology.nodes, preferClosest: options.preferClosest, log },
+    ...{ providers, policy, nodes: topology.nodes, preferClosest: options.preferClosest, metrics, clock, log },
     scope: configuration.topologyManagerScope as 'container' | 'pod',
     // Whoever shares processors has to leave those that were given away.
     onChange: () => void reconciler?.reconcile(),
@@ -121,7 +124,7 @@ function stateFiles(root: string): [string, string] {
   return [`${root}/cpu_manager_state`, `${root}/memory_manager_state`];
 }
 
-function makeCpuManager({ settings, log }: ManagerGround, topology: MachineTopology): CpuManager | undefined {
+function makeCpuManager({ settings, metrics, log }: ManagerGround, topology: MachineTopology): CpuManager | undefined {
   const { configuration, rootDirectory } = settings;
   if (configuration.cpuManagerPolicy !== 'static') return undefined;
   const alpha = isFeatureOn(configuration.featureGates, 'CPUManagerPolicyAlphaOptions');
@@ -138,11 +141,15 @@ function makeCpuManager({ settings, log }: ManagerGround, topology: MachineTopol
     options: parseCpuOptions((configuration.cpuManagerPolicyOptions ?? {}) as Record<string, string>, alpha),
     reserved: named.size > 0 ? named : Math.ceil(milli / 1000),
     file: stateFiles(rootDirectory)[0],
+    metrics,
     log,
   });
 }
 
-function makeMemoryManager({ settings, log }: ManagerGround, topology: MachineTopology): MemoryManager | undefined {
+function makeMemoryManager(
+  { settings, metrics, log }: ManagerGround,
+  topology: MachineTopology,
+): MemoryManager | undefined {
   const { configuration, rootDirectory } = settings;
   if (configuration.memoryManagerPolicy !== 'Static') return undefined;
   const reserved = new Map<number, Record<string, number>>();
@@ -166,7 +173,7 @@ function makeMemoryManager({ settings, log }: ManagerGround, topology: MachineTo
         `${given} bytes of ${name} in total must equal what kubeReserved, systemReserved and the hard eviction threshold set aside: ${expected}`,
       );
   }
-  return new MemoryManager({ topology, reserved, file: stateFiles(rootDirectory)[1], log });
+  return new MemoryManager({ topology, reserved, file: stateFiles(rootDirectory)[1], metrics, log });
 }
 
 interface ReservedMemory {

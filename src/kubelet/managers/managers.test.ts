@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { Pod } from '../../api/index.ts';
+import { systemClock } from '../../async/index.ts';
 import { createLogger } from '../../log/index.ts';
+import { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import { makeContainer, makePod } from '../testing/pods.ts';
 import { CpuManager, type CpuManagerOptions } from './cpu-manager.ts';
 import { parseCpuOptions } from './cpu-options.ts';
@@ -21,6 +23,7 @@ import { type Hint, mergeHints, type TopologyPolicy } from './topology-hints.ts'
 import { parseTopologyOptions } from './topology-options.ts';
 
 const log = createLogger('test', () => {});
+const metrics = new KubeletMetrics();
 const gib = 2 ** 30;
 
 /** A machine of sockets with NUMA nodes with cores of two threads; threads of a core are half the machine apart. */
@@ -211,7 +214,14 @@ describe('state files', () => {
   describe('the CPU manager', () => {
     const open = async (more: Partial<CpuManagerOptions> = {}, options: Record<string, string> = {}) => {
       const manager = new CpuManager({
-        ...{ topology: two, options: parseCpuOptions(options, true), reserved: 1, file: join(root, 'cpu'), log },
+        ...{
+          topology: two,
+          options: parseCpuOptions(options, true),
+          reserved: 1,
+          file: join(root, 'cpu'),
+          metrics,
+          log,
+        },
         ...more,
       });
       await manager.start();
@@ -295,7 +305,7 @@ describe('state files', () => {
   describe('the memory manager', () => {
     const reserved = new Map([[0, { memory: gib }]]);
     const open = async () => {
-      const manager = new MemoryManager({ topology: two, reserved, file: join(root, 'memory'), log });
+      const manager = new MemoryManager({ topology: two, reserved, file: join(root, 'memory'), metrics, log });
       await manager.start();
       return manager;
     };
@@ -351,7 +361,7 @@ describe('state files', () => {
 
     it('refuses a file when what is reserved has changed', async () => {
       await open();
-      const other = new MemoryManager({ topology: two, reserved: new Map(), file: join(root, 'memory'), log });
+      const other = new MemoryManager({ topology: two, reserved: new Map(), file: join(root, 'memory'), metrics, log });
       await assert.rejects(other.start(), /the machine or what is reserved has changed/);
     });
   });
@@ -363,16 +373,32 @@ describe('state files', () => {
         options: parseCpuOptions({}, false),
         reserved: 1,
         file: join(root, 'cpu'),
+        metrics,
         log,
       });
-      const memory = new MemoryManager({ topology: two, reserved: new Map(), file: join(root, 'memory'), log });
+      const memory = new MemoryManager({
+        topology: two,
+        reserved: new Map(),
+        file: join(root, 'memory'),
+        metrics,
+        log,
+      });
       await cpus.start();
       await memory.start();
       const providers = [cpus, memory];
       return {
         cpus,
         memory,
-        allocation: new ResourceAllocation({ providers, policy, scope, nodes: two.nodes, preferClosest: false, log }),
+        allocation: new ResourceAllocation({
+          providers,
+          policy,
+          scope,
+          nodes: two.nodes,
+          preferClosest: false,
+          metrics,
+          clock: systemClock,
+          log,
+        }),
       };
     };
 

@@ -1,6 +1,7 @@
 import { type Container, type Pod, quantityValue } from '../../api/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { ConfigurationError } from '../errors.ts';
+import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import { qosClass } from '../pods/container-resources.ts';
 import type { MachineTopology } from './machine-topology.ts';
 import { addBlock, defaultMachineState, freeOn, removeBlock, sameMachineState, standingOf } from './memory-machine.ts';
@@ -21,6 +22,7 @@ export interface MemoryManagerOptions {
   reserved: ReadonlyMap<number, Readonly<Record<string, number>>>;
   /** `<root>/memory_manager_state`. */
   file: string;
+  metrics: KubeletMetrics;
   log: Logger;
 }
 
@@ -104,6 +106,22 @@ export class MemoryManager implements ResourceProvider {
   async allocate(pod: Pod, container: Container, nodes: Nodes | undefined, preferred: boolean): Promise<void> {
     const wanted = wantedBy(pod, container);
     if (wanted.size === 0) return;
+    this.#config.metrics.count('kubelet_memory_manager_pinning_requests_total');
+    try {
+      await this.#give(pod, container, wanted, nodes, preferred);
+    } catch (error) {
+      this.#config.metrics.count('kubelet_memory_manager_pinning_errors_total');
+      throw error;
+    }
+  }
+
+  async #give(
+    pod: Pod,
+    container: Container,
+    wanted: Wanted,
+    nodes: Nodes | undefined,
+    preferred: boolean,
+  ): Promise<void> {
     const { uid } = pod.metadata;
     const known = this.blocksOf(uid, container.name);
     if (known.length > 0) return this.#noteReusable(pod, container, known);

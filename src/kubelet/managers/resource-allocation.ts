@@ -1,7 +1,9 @@
 import type { Container, Pod } from '../../api/index.ts';
+import type { Clock } from '../../async/index.ts';
 import type { Logger } from '../../log/index.ts';
 import type { AdmitHandler } from '../admission/admission.ts';
 import { describeError } from '../errors.ts';
+import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { PodFailure } from '../pods/pod-record.ts';
 import type { NumaNode } from './machine-topology.ts';
 import { AllocationError, containersOf, type ResourceProvider } from './resource-provider.ts';
@@ -15,6 +17,8 @@ export interface ResourceAllocationOptions {
   scope: 'container' | 'pod';
   nodes: readonly NumaNode[];
   preferClosest: boolean;
+  metrics: KubeletMetrics;
+  clock: Clock;
   log: Logger;
   /** Told when something was handed out or came back. */
   onChange?(): void;
@@ -36,6 +40,16 @@ export class ResourceAllocation implements AdmitHandler {
   }
 
   async admit(pod: Pod): Promise<PodFailure | undefined> {
+    const { metrics, clock } = this.#options;
+    const startedAt = clock.monotonic();
+    metrics.count('kubelet_topology_manager_admission_requests_total');
+    const failure = await this.#admit(pod);
+    if (failure) metrics.count('kubelet_topology_manager_admission_errors_total');
+    metrics.observe('kubelet_topology_manager_admission_duration_ms', clock.monotonic() - startedAt);
+    return failure;
+  }
+
+  async #admit(pod: Pod): Promise<PodFailure | undefined> {
     const { policy, scope } = this.#options;
     const whole = policy !== 'none' && scope === 'pod' ? this.#merge(pod) : undefined;
     if (whole && !whole.admitted) return affinityFailure;

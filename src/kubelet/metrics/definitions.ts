@@ -147,6 +147,28 @@ const images = {
   kubelet_credential_provider_plugin_errors_total: counter('Failures of programs that give logins', 'plugin_name'),
 } satisfies Record<string, Definition>;
 
+/** Processors, memory and devices of containers; plugins. */
+const allocation = {
+  kubelet_cpu_manager_pinning_requests_total: counter('Containers that asked for processors of their own'),
+  kubelet_cpu_manager_pinning_errors_total: counter('Those that could not have them'),
+  kubelet_cpu_manager_shared_pool_size_millicores: gauge('Processors that nobody has for itself, less reserved ones'),
+  kubelet_cpu_manager_exclusive_cpu_allocation_count: gauge('Processors that containers have for themselves'),
+  kubelet_cpu_manager_allocation_per_numa: gauge('The same by NUMA node', 'numa_node'),
+  kubelet_memory_manager_pinning_requests_total: counter('Containers whose memory was to come from certain NUMA nodes'),
+  kubelet_memory_manager_pinning_errors_total: counter('Those for whom it was not to be had'),
+  kubelet_topology_manager_admission_requests_total: counter('Pods for whom a place was looked for'),
+  kubelet_topology_manager_admission_errors_total: counter('Those that got none'),
+  kubelet_topology_manager_admission_duration_ms: histogram('Time of that', exponential(0.05, 2, 15)),
+  kubelet_device_plugin_registration_total: counter('Registrations of device plugins', 'resource_name'),
+  kubelet_device_plugin_alloc_duration_seconds: histogram('Time of device plugins to give', undefined, 'resource_name'),
+  kubelet_pod_resources_endpoint_requests_total: counter('Requests to podresources', 'server_api_version'),
+  kubelet_pod_resources_endpoint_requests_list: counter('Those for all pods', 'server_api_version'),
+  kubelet_pod_resources_endpoint_requests_get: counter('Those for one pod', 'server_api_version'),
+  kubelet_pod_resources_endpoint_requests_get_allocatable: counter('Those for what there is', 'server_api_version'),
+  kubelet_pod_resources_endpoint_errors_get: counter('Requests for pods that are not there', 'server_api_version'),
+  plugin_manager_total_plugins: gauge('Plugins that are registered', 'socket_path', 'state'),
+} satisfies Record<string, Definition>;
+
 /** The server, and who is asked. */
 const talk = {
   kubelet_http_requests_total: counter('Requests', 'method', 'path', 'server_type', 'long_running'),
@@ -233,6 +255,7 @@ export const definitions = {
   ...pods,
   ...runtime,
   ...images,
+  ...allocation,
   ...shutdown,
   ...talk,
   ...disks,

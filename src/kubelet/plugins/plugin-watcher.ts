@@ -82,8 +82,8 @@ export class PluginWatcher {
   }
 
   /** The plugins that are registered now. */
-  registered(): readonly (RegisteredPlugin & { type: string })[] {
-    return [...this.#known.values()];
+  registered(): readonly (RegisteredPlugin & { type: string; socket: string })[] {
+    return [...this.#known].map(([socket, plugin]) => ({ ...plugin, socket }));
   }
 
   /** Looks at the directory now; calls during a look cause one more. */

@@ -110,6 +110,9 @@ describe('a node with static CPU and memory managers', { skip: few }, () => {
     const refused = await until('refused', 'greedy', ({ status }) => status?.phase === 'Failed');
     assert.equal(refused.status?.reason, 'TopologyAffinityError');
     assert.equal(refused.status?.message, 'Pod was rejected: Resources cannot be allocated with Topology locality');
+    const metrics = await cluster.kubectl(['get', '--raw', '/api/v1/nodes/node-1/proxy/metrics']);
+    assert.match(metrics, /kubelet_cpu_manager_exclusive_cpu_allocation_count 1\n/);
+    assert.match(metrics, /kubelet_topology_manager_admission_errors_total 1\n/);
     assert.equal(await allowed('owner'), '1');
     const after = (await cluster.get('pod', 'owner')) as Pod;
     assert.equal(after.status!.containerStatuses![0]!.containerID, before.status!.containerStatuses![0]!.containerID);
