@@ -8,7 +8,7 @@ import type { Companion, Ground } from './ground.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { makeImages } from './images/make-images.ts';
 import { PodMeasures } from './metrics/pod-measures.ts';
-import { startNodeReporter } from './node/index.ts';
+import { podRange, startNodeReporter } from './node/index.ts';
 import { type PluginHandler, PluginWatcher } from './plugins/index.ts';
 import { KubeletPodDirectory } from './pods/pod-directory.ts';
 import { PodEvents } from './pods/pod-events.ts';
@@ -18,6 +18,7 @@ import { RuntimeCache } from './pods/runtime-cache.ts';
 import { RuntimeWatch } from './pods/runtime-watch.ts';
 import { ProbeManager } from './probes/probe-manager.ts';
 import { type MachineCapacity, readMachineCapacity } from './resources/index.ts';
+import { makeUsers } from './security/make-users.ts';
 import { makeShutdown } from './shutdown/make-shutdown.ts';
 import { createObjectReader } from './sources/object-reader.ts';
 import { PodSources } from './sources/pod-sources.ts';
@@ -71,7 +72,7 @@ export function assemble(ground: Ground) {
   const options: PodManagerOptions = {
     kit: {
       ...{ settings, client, cache, volumes, cgroups, node, images, objects, probes, events, timelines, metrics },
-      ...{ memory, grants, resizes, log, clock },
+      ...{ memory, grants, resizes, users: makeUsers(ground, node), log, clock },
       containerStarted: (id, sandboxId) => watch.started(id, sandboxId),
       retryBackoff: new Backoff({ initialMs: 500, maximumMs: 15_000 }, clock),
     },
@@ -94,9 +95,9 @@ export function assemble(ground: Ground) {
   const housekeeping = () => leftovers.run();
   const watch: RuntimeWatch = new RuntimeWatch({ client, cache, clock, log, metrics, onRelist: housekeeping });
   const plugins = makePlugins(ground, { CSIPlugin: csi.registration, DevicePlugin: devices.plugins });
-  const companions: Companion[] = [...allocation.companions, ...resources.companions, imageParts, ...system.companions];
+  const companions = [allocation, resources, system].flatMap((one): Companion[] => one.companions);
   const parts = { plugins, watch, sources, node, manager, probes, status, volumes, directory, cache, housekeeping };
-  return { ...parts, statistics, companions };
+  return { ...parts, statistics, companions: [...companions, imageParts, podRange(ground, node)] };
 }
 
 /** Writes events, as many as the configuration allows. */

@@ -115,10 +115,11 @@ export function appArmorHandler(enabled: () => boolean): AdmitHandler {
 function appArmorProfiles(pod: Pod): { type: string; name: string }[] {
   const common = pod.spec.securityContext?.appArmorProfile;
   return everyContainer(pod).flatMap((container) => {
-    const field = container.securityContext?.appArmorProfile ?? common;
-    if (field) return [{ type: field.type, name: field.localhostProfile ?? '' }];
+    const { appArmorProfile: own } = container.securityContext ?? {};
     const annotation = pod.metadata.annotations?.[`${legacyProfile}${container.name}`];
-    if (annotation === undefined || annotation === '') return [];
+    const field = own ?? (annotation ? undefined : common);
+    if (field) return [{ type: field.type, name: field.localhostProfile ?? '' }];
+    if (!annotation) return [];
     if (annotation.startsWith('localhost/'))
       return [{ type: 'Localhost', name: annotation.slice('localhost/'.length) }];
     return [{ type: annotation === 'unconfined' ? 'Unconfined' : 'RuntimeDefault', name: '' }];

@@ -1,4 +1,6 @@
+import { sysctlPatternProblem } from '../admission/sysctls.ts';
 import { ConfigurationError } from '../errors.ts';
+import { checkUserNamespaces } from '../security/id-range.ts';
 import { parseDuration } from './duration.ts';
 import { checkFeatureGates, isFeatureOn } from './feature-gates.ts';
 import { checkTlsChoices } from './tls-choices.ts';
@@ -72,6 +74,11 @@ export function checkConfiguration(fields: Fields): void {
     throw new ConfigurationError('serverTLSBootstrap', 'needs the feature gate RotateKubeletServerCertificate');
   if (Boolean(fields['tlsCertFile']) !== Boolean(fields['tlsPrivateKeyFile']))
     throw new ConfigurationError('tlsCertFile', 'must be given together with tlsPrivateKeyFile');
+  checkUserNamespaces(fields['userNamespaces']);
+  for (const sysctl of fields['allowedUnsafeSysctls'] ?? []) {
+    const problem = sysctlPatternProblem(sysctl);
+    if (problem) throw new ConfigurationError('allowedUnsafeSysctls', problem);
+  }
   checkAddress('address', fields['address']);
   checkAddress('healthzBindAddress', fields['healthzBindAddress']);
 }

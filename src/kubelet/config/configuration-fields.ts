@@ -27,8 +27,6 @@ export interface ConfigurationField {
   only?: readonly unknown[];
 }
 
-const notYet = 'not implemented yet';
-
 /** The fields by name. */
 export const configurationFields: Record<string, ConfigurationField> = {
   enableServer: { type: 'boolean', default: true },
@@ -180,5 +178,6 @@ export const configurationFields: Record<string, ConfigurationField> = {
   containerRuntimeEndpoint: { type: 'string', default: 'unix:///run/containerd/containerd.sock' },
   imageServiceEndpoint: { type: 'string', default: '' },
   failCgroupV1: { type: 'boolean', default: false },
-  userNamespaces: { type: 'object', refused: notYet },
+  userNamespaces: { type: 'object' },
+  'userNamespaces.idsPerPod': { type: 'integer' },
 };

@@ -109,6 +109,7 @@ export interface KubeletConfiguration {
   enableSystemLogHandler: boolean;
   crashLoopBackOff: { maxContainerRestartPeriod: string };
   seccompDefault: boolean;
+  userNamespaces?: { idsPerPod?: number };
   registerWithTaints: Taint[];
   registerNode: boolean;
   containerRuntimeEndpoint: string;

@@ -7,3 +7,4 @@ export {
   type RuntimeFacts,
   wellKnownLabels,
 } from './node-status.ts';
+export { podRange } from './pod-range.ts';

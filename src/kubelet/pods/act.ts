@@ -10,6 +10,7 @@ import type { PodRecord } from './pod-record.ts';
 import { prepareBase, preparePod, volumesAreSafe } from './prepare.ts';
 import { resizePod } from './resize-pod.ts';
 import { isNotFound } from './runtime-client.ts';
+import { runtimeHandlerOf } from './runtime-handler.ts';
 import { newestContainer, type RuntimeContainer } from './runtime-state.ts';
 import { makeSandboxConfig } from './sandbox-config.ts';
 import { logLink, lookForImage, startContainer } from './start-container.ts';
@@ -83,8 +84,8 @@ async function createSandbox(
   try {
     const networkProblem = pod.spec!.hostNetwork ? undefined : kit.node.networkProblem();
     if (networkProblem) throw new PodError('NetworkNotReady', networkProblem);
-    record.sandboxConfig = await makeSandboxConfig(kit, pod, attempt, base);
-    const runtimeHandler = await handlerOf(kit, record);
+    const runtimeHandler = await runtimeHandlerOf(kit, pod);
+    record.sandboxConfig = await makeSandboxConfig(kit, pod, attempt, base, runtimeHandler);
     const { podSandboxId } = await kit.timelines.measure(pod, 'sandbox', () =>
       kit.client.runtime.runPodSandbox(
         { config: record.sandboxConfig!, runtimeHandler },
@@ -117,18 +118,6 @@ function tellSandboxFailure(kit: PodKit, record: PodRecord, error: unknown): voi
         : 'Failed to create pod sandbox';
     kit.events.warning(record.pod, 'FailedCreatePodSandBox', `${what}: ${text}`);
   }
-}
-
-async function handlerOf(kit: PodKit, { pod }: PodRecord): Promise<string> {
-  const name = pod.spec!.runtimeClassName;
-  if (!name) return '';
-  const found = await kit.objects.runtimeClass(name);
-  if (!found)
-    throw new PodError(
-      'CreatePodSandboxConfigError',
-      `failed to get sandbox runtime: RuntimeClass.node.k8s.io "${name}" not found`,
-    );
-  return found.handler;
 }
 
 /** The containers that start first: their images are looked for early. */

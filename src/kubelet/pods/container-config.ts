@@ -6,6 +6,7 @@ import { type ContainerConfigSchema, NamespaceMode, Signal } from '../../api/cri
 import type { Container, EphemeralContainer, Pod } from '../../api/index.ts';
 import { describeError, PodError } from '../errors.ts';
 import type { PresentImage } from '../images/image-puller.ts';
+import type { UserNamespace } from '../security/user-namespaces.ts';
 import { inNodeOrder } from '../status/pod-status.ts';
 import { withGrant } from './container-grant.ts';
 import { containerResources } from './container-resources.ts';
@@ -50,7 +51,13 @@ export async function makeContainerConfig(kit: PodKit, parts: ContainerParts): P
     signal: record.abort.signal,
   });
   const own = await ownMounts(kit, parts, mounts);
-  const securityContext = containerSecurityContext(pod, container, image.user, securityDefaults(kit));
+  const securityContext = containerSecurityContext(
+    pod,
+    container,
+    image.user,
+    securityDefaults(kit),
+    kit.users.known(pod),
+  );
   const target = (parts.container as EphemeralContainer).targetContainerName;
   if (target && securityContext.namespaceOptions) {
     const id = newestContainer(kit.cache.pod(pod.metadata.uid!), target)?.id;
@@ -87,7 +94,7 @@ export async function makeContainerConfig(kit: PodKit, parts: ContainerParts): P
         }
       : {}),
   };
-  return withGrant(config, grant);
+  return withUsers(withGrant(config, grant), kit.users.known(pod));
 }
 
 function environmentSources(kit: PodKit, pod: Pod, sandbox: RuntimeSandbox, prepared: PreparedPod): EnvironmentSources {
@@ -128,6 +135,13 @@ function containerAnnotations(
       ? { [annotations.podTerminationGracePeriod]: String(terminationGracePeriodSeconds) }
       : {}),
   };
+}
+
+/** In a pod with users of its own, what is mounted shows its owners as they are inside. */
+function withUsers(config: ContainerConfig, { mode, uids = [], gids = [] }: UserNamespace): ContainerConfig {
+  if (mode !== NamespaceMode.POD) return config;
+  const mounts = (config.mounts ?? []).map((mount) => ({ ...mount, uidMappings: uids, gidMappings: gids }));
+  return { ...config, mounts } as ContainerConfig;
 }
 
 /** The files that every container gets from the kubelet: /etc/hosts and the place for its termination message. */

@@ -6,6 +6,7 @@ import type { ImagePuller } from '../images/image-puller.ts';
 import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { MemoryFacts } from '../resources/machine.ts';
 import type { Resizes } from '../resources/resizes.ts';
+import type { UserNamespaces } from '../security/user-namespaces.ts';
 import type { ContainerGrants } from './container-grant.ts';
 import type { PodEvents } from './pod-events.ts';
 import type { PodRecord } from './pod-record.ts';
@@ -43,6 +44,7 @@ export interface PodKit {
   volumes: PodVolumes;
   cgroups: PodCgroups;
   node: NodeReporter;
+  users: UserNamespaces;
   images: ImagePuller;
   /** Processors, memory nodes and devices that containers were given. */
   grants: ContainerGrants;

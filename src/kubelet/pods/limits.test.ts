@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { SecurityProfile_ProfileType as ProfileType } from '../../api/cri/index.ts';
+import { NamespaceMode, SecurityProfile_ProfileType as ProfileType } from '../../api/cri/index.ts';
 import type { ResourceRequirements, SecurityContext } from '../../api/index.ts';
 import { makeContainer, makePod } from '../testing/pods.ts';
 import { containerResources, oomScoreAdjust, qosClass } from './container-resources.ts';
-import { containerSecurityContext, sandboxSecurityContext } from './security-context.ts';
+import { containerSecurityContext } from './security-context.ts';
 
 const machine = { memoryCapacity: 1000 * 2 ** 20, cpuQuota: true, cpuQuotaPeriodUs: 100_000 };
 const podWith = (resources: ResourceRequirements) => makePod({ containers: [makeContainer('main', { resources })] });
@@ -44,7 +44,10 @@ describe('containerSecurityContext', () => {
     own: SecurityContext,
     pod = makePod(),
     user = { uid: 0, username: '' } as { uid?: number; username: string },
-  ) => containerSecurityContext(pod, makeContainer('main', { securityContext: own }), user, defaults);
+  ) =>
+    containerSecurityContext(pod, makeContainer('main', { securityContext: own }), user, defaults, {
+      mode: NamespaceMode.NODE,
+    });
 
   it('prefers the container, then the pod, then the image', () => {
     const pod = makePod({ securityContext: { runAsUser: 7, fsGroup: 8, supplementalGroups: [9] } });
@@ -78,13 +81,5 @@ describe('containerSecurityContext', () => {
     const plain = context({ allowPrivilegeEscalation: false });
     assert.deepEqual([plain.noNewPrivs, plain.maskedPaths?.includes('/proc/kcore')], [true, true]);
     assert.deepEqual(context({ privileged: true }).maskedPaths, []);
-  });
-});
-
-describe('a pod that asks for a user namespace of its own', () => {
-  it('is refused, and never runs in that of the host', () => {
-    const defaults = { seccompDefault: false };
-    assert.throws(() => sandboxSecurityContext(makePod({ hostUsers: false }), defaults as never), /hostUsers: false/);
-    assert.doesNotThrow(() => sandboxSecurityContext(makePod({ hostUsers: true }), defaults as never));
   });
 });

@@ -1,6 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { type PodSandboxConfigSchema, Protocol } from '../../api/cri/index.ts';
 import type { Pod } from '../../api/index.ts';
+import { normalizedSysctl } from '../admission/sysctls.ts';
 import { sandboxResources } from './container-resources.ts';
 import { podResolver, readResolver } from './dns.ts';
 import { podHostname } from './hostname.ts';
@@ -17,6 +18,7 @@ export async function makeSandboxConfig(
   pod: Pod,
   attempt: number,
   prepared: Pick<PreparedPod, 'cgroupParent' | 'logDirectory'>,
+  runtimeHandler: string,
 ): Promise<MessageInitShape<typeof PodSandboxConfigSchema>> {
   const { configuration } = kit.settings;
   const { name, namespace, uid, labels = {}, annotations = {} } = pod.metadata;
@@ -25,6 +27,7 @@ export async function makeSandboxConfig(
   const { resolver, warnings } = podResolver(pod, host, cluster);
   for (const { reason, message } of warnings) kit.events.warning(pod, reason, message);
   const hostNetwork = pod.spec!.hostNetwork ?? false;
+  const users = await kit.users.of(pod, runtimeHandler);
   return {
     metadata: { name: name!, namespace: namespace!, uid: uid!, attempt },
     hostname: hostNetwork ? '' : podHostname(pod, configuration.clusterDomain).kernelName,
@@ -36,9 +39,9 @@ export async function makeSandboxConfig(
     linux: {
       cgroupParent: prepared.cgroupParent,
       sysctls: Object.fromEntries(
-        (pod.spec!.securityContext?.sysctls ?? []).map((one) => [one.name.replaceAll('/', '.'), one.value]),
+        (pod.spec!.securityContext?.sysctls ?? []).map((one) => [normalizedSysctl(one.name), one.value]),
       ),
-      securityContext: sandboxSecurityContext(pod, securityDefaults(kit)),
+      securityContext: sandboxSecurityContext(pod, users),
       ...sandboxResources(pod, (one) => kit.cgroups.limits(one)),
     },
   };

@@ -18,6 +18,8 @@ import type {
   SecurityContext,
 } from '../../api/index.ts';
 import { PodError } from '../errors.ts';
+import { maskedPaths, readOnlyPaths } from '../security/masked-paths.ts';
+import type { UserNamespace } from '../security/user-namespaces.ts';
 
 /** What of the node matters for security contexts. */
 export interface SecurityDefaults {
@@ -33,54 +35,34 @@ export interface ImageUser {
   username: string;
 }
 
-const maskedPaths = [
-  '/proc/asound',
-  '/proc/acpi',
-  '/proc/interrupts',
-  '/proc/kcore',
-  '/proc/keys',
-  '/proc/latency_stats',
-  '/proc/timer_list',
-  '/proc/timer_stats',
-  '/proc/sched_debug',
-  '/proc/scsi',
-  '/sys/firmware',
-  '/sys/devices/virtual/powercap',
-];
-const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
-
 /** The namespaces that a pod's containers share with it or with the host. */
-export function namespaceOptions(pod: Pod): MessageInitShape<typeof NamespaceOptionSchema> {
+export function namespaceOptions(
+  pod: Pod,
+  usernsOptions: UserNamespace,
+): MessageInitShape<typeof NamespaceOptionSchema> {
   const { hostNetwork, hostIPC, hostPID, shareProcessNamespace } = pod.spec!;
   return {
     network: hostNetwork ? NamespaceMode.NODE : NamespaceMode.POD,
     ipc: hostIPC ? NamespaceMode.NODE : NamespaceMode.POD,
     pid: hostPID ? NamespaceMode.NODE : shareProcessNamespace ? NamespaceMode.POD : NamespaceMode.CONTAINER,
+    usernsOptions,
   };
 }
 
 /** The security context of a pod's sandbox. */
 export function sandboxSecurityContext(
   pod: Pod,
-  defaults: SecurityDefaults,
+  users: UserNamespace,
 ): MessageInitShape<typeof LinuxSandboxSecurityContextSchema> {
-  if (pod.spec!.hostUsers === false) {
-    // Running it in the host's user namespace would take away the protection that was asked for.
-    throw new PodError(
-      'CreatePodSandboxConfigError',
-      'hostUsers: false: user namespaces are not supported by this kubelet',
-    );
-  }
   const context = pod.spec!.securityContext ?? {};
   const privileged = everyContainer(pod).some((container) => container.securityContext?.privileged);
-  const seccomp = seccompProfile(context.seccompProfile, defaults);
   return {
-    namespaceOptions: namespaceOptions(pod),
+    namespaceOptions: namespaceOptions(pod, users),
     privileged,
     supplementalGroups: supplementalGroups(pod),
     supplementalGroupsPolicy: groupsPolicy(pod),
-    // The sandbox itself runs nothing of the user's: by default it gets the runtime's profile.
-    seccomp: context.seccompProfile ? seccomp : { profileType: ProfileType.RuntimeDefault },
+    // The sandbox itself runs nothing of the user's: a profile made for that might not let it start.
+    seccomp: { profileType: ProfileType.RuntimeDefault },
     ...(context.runAsUser !== undefined ? { runAsUser: { value: BigInt(context.runAsUser) } } : {}),
     ...(context.runAsUser !== undefined && context.runAsGroup !== undefined
       ? { runAsGroup: { value: BigInt(context.runAsGroup) } }
@@ -98,6 +80,7 @@ export function containerSecurityContext(
   container: Container,
   imageUser: ImageUser,
   defaults: SecurityDefaults,
+  users: UserNamespace,
 ): MessageInitShape<typeof LinuxContainerSecurityContextSchema> {
   const own = container.securityContext ?? {};
   const shared = pod.spec!.securityContext ?? {};
@@ -110,7 +93,7 @@ export function containerSecurityContext(
   const unmasked = own.procMount === 'Unmasked' || own.privileged;
   const selinuxOptions = own.seLinuxOptions ?? shared.seLinuxOptions;
   return {
-    namespaceOptions: namespaceOptions(pod),
+    namespaceOptions: namespaceOptions(pod, users),
     privileged: own.privileged ?? false,
     readonlyRootfs: own.readOnlyRootFilesystem ?? false,
     noNewPrivs: own.allowPrivilegeEscalation === false && !own.privileged,
@@ -122,8 +105,8 @@ export function containerSecurityContext(
     supplementalGroupsPolicy: groupsPolicy(pod),
     seccomp,
     ...appArmor(pod, container, own, shared.appArmorProfile),
-    maskedPaths: unmasked ? [] : maskedPaths,
-    readonlyPaths: unmasked ? [] : readonlyPaths,
+    maskedPaths: unmasked ? [] : [...maskedPaths()],
+    readonlyPaths: unmasked ? [] : [...readOnlyPaths],
     ...(runAsUser !== undefined
       ? { runAsUser: { value: BigInt(runAsUser) } }
       : imageUser.uid !== undefined
@@ -133,6 +116,9 @@ export function containerSecurityContext(
     ...(selinuxOptions ? { selinuxOptions: selinux(selinuxOptions) } : {}),
   };
 }
+
+/** The greatest id that a user may have. */
+const greatestId = 2 ** 31 - 1;
 
 function checkNonRoot(pod: Pod, container: Container, runAsUser: number | undefined, imageUser: ImageUser): void {
   const nonRoot = container.securityContext?.runAsNonRoot ?? pod.spec!.securityContext?.runAsNonRoot;
@@ -146,6 +132,12 @@ function checkNonRoot(pod: Pod, container: Container, runAsUser: number | undefi
     return;
   }
   if (imageUser.uid === 0) fail('container has runAsNonRoot and image will run as root');
+  if (imageUser.uid !== undefined && (imageUser.uid < 0 || imageUser.uid > greatestId)) {
+    const range = `must be between 0 and ${greatestId}, inclusive`;
+    fail(
+      `container has runAsNonRoot and image has an invalid user id (${imageUser.uid}). (Must be 1-(${greatestId})): ${range}`,
+    );
+  }
   if (imageUser.uid === undefined && imageUser.username) {
     fail(
       `container has runAsNonRoot and image has non-numeric user (${imageUser.username}), cannot verify user is non-root`,
@@ -188,7 +180,7 @@ function appArmor(
 ): { apparmor?: MessageInitShape<typeof SecurityProfileSchema>; apparmorProfile?: string } {
   if (own.privileged) return {};
   const annotation = pod.metadata.annotations?.[`container.apparmor.security.beta.kubernetes.io/${container.name}`];
-  const profile = own.appArmorProfile ?? shared ?? fromAnnotation(annotation);
+  const profile = own.appArmorProfile ?? fromAnnotation(annotation) ?? shared;
   switch (profile?.type) {
     case 'RuntimeDefault':
       return { apparmor: { profileType: ProfileType.RuntimeDefault }, apparmorProfile: 'runtime/default' };

@@ -10,6 +10,7 @@ import type { PodKit } from './kit.ts';
 import { containerHash } from './names.ts';
 import type { PodRecord, PreparedPod } from './pod-record.ts';
 import { preparePod } from './prepare.ts';
+import { runtimeHandlerOf } from './runtime-handler.ts';
 import { makeSandboxConfig } from './sandbox-config.ts';
 import type { Step } from './steps.ts';
 
@@ -115,7 +116,8 @@ async function create(
 ): Promise<string> {
   const { container, sandbox, restartCount } = step;
   try {
-    record.sandboxConfig ??= await makeSandboxConfig(kit, record.pod, sandbox.attempt, prepared);
+    const runtimeHandler = await runtimeHandlerOf(kit, record.pod);
+    record.sandboxConfig ??= await makeSandboxConfig(kit, record.pod, sandbox.attempt, prepared, runtimeHandler);
     await mkdir(join(prepared.logDirectory, container.name), { recursive: true, mode: 0o755 });
     const crashDelayMs = nextDelay(kit, record, step);
     const parts = { record, container, sandbox, prepared, image, restartCount, crashDelayMs };

@@ -2,8 +2,10 @@ import { isAbsolute } from 'node:path';
 import { type Mount as CriMount, MountPropagation } from '../../api/cri/index.ts';
 import type { Container, Pod, Volume, VolumeMount } from '../../api/index.ts';
 import { PodError } from '../errors.ts';
+import { canReadOnlyRecursively } from '../security/recursive-read-only.ts';
 import { expandVariables } from './expand.ts';
 import type { PodKit } from './kit.ts';
+import { runtimeHandlerOf } from './runtime-handler.ts';
 
 /** A mount as the runtime takes it. */
 export type Mount = Partial<Omit<CriMount, '$typeName' | '$unknown' | 'image'>> & {
@@ -79,11 +81,8 @@ async function recursiveReadOnly(kit: PodKit, pod: Pod, mount: VolumeMount): Pro
 }
 
 /** Whether the runtime handler of the pod can make mounts read-only with all below them. */
-export async function handlesRecursiveReadOnly(kit: Pick<PodKit, 'node' | 'objects'>, { spec }: Pod): Promise<boolean> {
-  const className = spec.runtimeClassName;
-  const handler = className ? ((await kit.objects.runtimeClass(className))?.handler ?? '') : '';
-  const found = kit.node.node()?.status?.runtimeHandlers?.find(({ name }) => (name ?? '') === handler);
-  return found?.features?.recursiveReadOnlyMounts ?? false;
+export async function handlesRecursiveReadOnly(kit: Pick<PodKit, 'node' | 'objects'>, pod: Pod): Promise<boolean> {
+  return canReadOnlyRecursively(kit.node.node(), await runtimeHandlerOf(kit, pod));
 }
 
 /** An image as a volume: the runtime mounts it. */
