@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { CgroupDriver } from '../api/cri/index.ts';
 import type { Node } from '../api/index.ts';
@@ -71,8 +71,12 @@ class Kubelet implements KubeletComponent {
     const { log, clock } = this.#context;
     const { rootDirectory, podLogsDirectory, containerLogsDirectory, nodeName } = this.#settings;
     checkHost(this.#settings.configuration, log);
-    await mkdir(rootDirectory, { recursive: true, mode: 0o750 });
-    for (const directory of [`${rootDirectory}/pods`, podLogsDirectory, containerLogsDirectory]) {
+    // What pods have been given is below: nothing of it is for others, whoever made the directory.
+    for (const directory of [rootDirectory, `${rootDirectory}/pods`]) {
+      await mkdir(directory, { recursive: true, mode: 0o750 });
+      await chmod(directory, 0o750);
+    }
+    for (const directory of [podLogsDirectory, containerLogsDirectory]) {
       await mkdir(directory, { recursive: true, mode: 0o755 });
     }
     const { client, serving: given } = this.#config;

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NetworkNamespace } from './network-namespace.ts';
@@ -67,7 +67,10 @@ export class Cluster implements AsyncDisposable {
   /** The namespace and the data directory of a cluster that is not started yet. */
   static async create(purpose: string): Promise<Cluster> {
     const namespace = await NetworkNamespace.create(purpose);
-    return new Cluster(namespace, await mkdtemp(join(tmpdir(), `dh-${purpose}-`)));
+    const directory = await mkdtemp(join(tmpdir(), `dh-${purpose}-`));
+    // As `up` makes it: pods with users of their own have to get to their files through it.
+    await chmod(directory, 0o711);
+    return new Cluster(namespace, directory);
   }
 
   /** `deckhand up --detach`, again after a down or a crash. */

@@ -28,6 +28,11 @@ export class DemoRegistry implements AsyncDisposable {
     return `${this.host}/demo/web:${version}`;
   }
 
+  /** An image whose configuration names a user: by number, by name, or root. */
+  userImage(kind: 'root' | 'number' | 'name'): string {
+    return `${this.host}/demo/user:${kind}`;
+  }
+
   /** How many blobs were fetched so far. */
   async blobFetches(): Promise<number> {
     this.#child.stdin!.write('\n');
