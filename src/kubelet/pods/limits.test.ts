@@ -38,6 +38,49 @@ describe('container resources', () => {
   });
 });
 
+describe('swap and kills', () => {
+  const unified = { ...machine, unified: true, swapControl: true, swapCapacity: 500 * 2 ** 20 };
+  const files = (resources: ResourceRequirements, changes: object) => {
+    const pod = podWith(resources);
+    return containerResources(pod, pod.spec.containers[0]!, { ...unified, ...changes }).unified;
+  };
+  const half = { requests: { memory: '500Mi' } };
+
+  it('burstable containers have their share of swap where it is wanted, and nobody else', () => {
+    const limitedSwap = true;
+    assert.deepEqual(files(half, { limitedSwap }), { 'memory.swap.max': String(250 * 2 ** 20) });
+    assert.deepEqual(files(half, {}), { 'memory.swap.max': '0' });
+    assert.deepEqual(files({}, { limitedSwap }), { 'memory.swap.max': '0' });
+    assert.deepEqual(files({ ...half, limits: { memory: '500Mi' } }, { limitedSwap }), { 'memory.swap.max': '0' });
+    const whole = { cpu: '1', memory: '500Mi' };
+    assert.deepEqual(files({ requests: whole, limits: whole }, { limitedSwap }), { 'memory.swap.max': '0' });
+    assert.equal(files(half, { limitedSwap, swapControl: false }), undefined);
+  });
+
+  it('on v1 nobody has more memory and swap together than memory', () => {
+    const pod = podWith({ limits: { memory: '64Mi' } });
+    const v1 = containerResources(pod, pod.spec.containers[0]!, { ...machine, swapControl: true, limitedSwap: true });
+    assert.equal(v1.memorySwapLimitInBytes, 67_108_864n);
+  });
+
+  it('all processes of a container are killed together where the kernel can', () => {
+    assert.deepEqual(files(half, { killTogether: true, swapControl: false }), { 'memory.oom.group': '1' });
+  });
+
+  it('what a pod as a whole has bounds its containers and spares them', () => {
+    const pod = makePod({
+      containers: [makeContainer('a', { resources: { requests: { memory: '100Mi' } } }), makeContainer('b')],
+      resources: { requests: { memory: '500Mi' }, limits: { cpu: '1', memory: '800Mi' } },
+    });
+    const [a, b] = pod.spec.containers.map((one) => containerResources(pod, one, machine));
+    assert.deepEqual([a?.memoryLimitInBytes, b?.memoryLimitInBytes], [838_860_800n, 838_860_800n]);
+    assert.deepEqual([a?.oomScoreAdj, b?.oomScoreAdj], [700n, 800n]);
+    const side = makeContainer('side', { restartPolicy: 'Always' });
+    const served = makePod({ initContainers: [side], containers: [makeContainer('a', { resources: half })] });
+    assert.equal(oomScoreAdjust(served, side, machine.memoryCapacity), 500);
+  });
+});
+
 describe('containerSecurityContext', () => {
   const defaults = { seccompDefault: false, seccompDirectory: '/k/seccomp' };
   const context = (
