@@ -9,9 +9,11 @@ import { Cluster } from '../../support/cluster.ts';
 import { DemoRegistry } from '../../support/demo-registry.ts';
 import { conditionOf, containerOf, PodDriver } from '../../support/pod-driver.ts';
 
+/** Clusters at a time: one in a second kernel, which is slow. */
+const beside = process.env['CLUSTER_OPTIONS'] === undefined ? 2 : 1;
 const mebibyte = 2 ** 20;
 
-describe('resizes', { concurrency: 2 }, () => {
+describe('resizes', { concurrency: beside }, () => {
   describe('the resize of a pod', { concurrency: 8 }, () => {
     let cluster: Cluster;
     let registry: DemoRegistry;
