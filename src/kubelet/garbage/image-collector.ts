@@ -27,6 +27,9 @@ export interface ImageCollectorOptions {
 /** How often images are looked at, milliseconds. */
 const periodMs = 300_000;
 
+/** How soon after the start, milliseconds. */
+const firstMs = 10_000;
+
 /** How soon after a pull. */
 const soonMs = 1000;
 
@@ -56,7 +59,8 @@ export class ImageCollector {
       await this.#collectTold();
       if (!this.#stopped) this.#timer = clock.after(everyMs, () => void again());
     };
-    void again();
+    // Not in the midst of the start, when pods come.
+    this.#timer = clock.after(Math.min(everyMs, firstMs), () => void again());
   }
 
   stop(): void {

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Image, PodSandboxConfigSchema } from '../../api/cri/index.ts';
 import type { Pod } from '../../api/index.ts';
-import { Backoff, type Clock } from '../../async/index.ts';
+import { Backoff, type Clock, unlessAborted } from '../../async/index.ts';
 import { describeError, PodError } from '../errors.ts';
 import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
@@ -66,6 +66,8 @@ export class ImagePuller {
   readonly #options: ImagePullerOptions;
   readonly #queue: PullQueue;
   readonly #backoff: Backoff;
+  /** The pull of each image that began last, by its name as pods have it. */
+  readonly #underWay = new Map<string, Promise<unknown>>();
   readonly #failures = new Map<string, { at: number; message: string; reason: string }>();
 
   constructor(options: ImagePullerOptions) {
@@ -83,18 +85,15 @@ export class ImagePuller {
     const image = this.#checkedName(pod, container, written);
     const policy = container.imagePullPolicy || defaultPullPolicy(written);
     const credentials = once(() => imageCredentials(this.#options, pod, written));
+    const pull = { pod, container, written, image, credentials, ...options };
     const present = policy === 'Always' ? undefined : await this.#find(pod, container, image);
-    const usable = present && !(await this.#options.authorization.mustPull(written, present.ref, credentials));
+    const usable = present && (await this.#mayUse(pull, present));
     this.#options.metrics.count('kubelet_image_manager_ensure_image_requests_total', {
       present_locally: policy === 'Always' ? 'unknown' : String(present !== undefined),
       pull_policy: policy.toLowerCase(),
       pull_required: String(!usable),
     });
-    if (usable) {
-      const message = `Container image "${written}" already present on machine and can be accessed by the pod`;
-      this.#options.events.normal(pod, 'Pulled', message, container.name);
-      return present;
-    }
+    if (usable) return present;
     if (policy === 'Never') {
       const message = `Container image "${written}" is not present with pull policy of Never`;
       this.#options.events.warning(pod, 'ErrImageNeverPull', message, container.name);
@@ -102,19 +101,45 @@ export class ImagePuller {
     }
     const key = backoffKey(pod, written);
     this.#checkBackoff(pod, container, written, key);
-    let found: PresentImage;
+    const other = policy === 'Always' ? undefined : this.#underWay.get(written);
+    const brought = other && (await this.#broughtBy(other, pull));
+    return brought ?? this.#pullNoted(pull, key);
+  }
+
+  /** Whether the pod may use what is there; then it is told so. */
+  async #mayUse({ pod, container, written, credentials }: Pull, present: PresentImage): Promise<boolean> {
+    if (await this.#options.authorization.mustPull(written, present.ref, credentials)) return false;
+    const message = `Container image "${written}" already present on machine and can be accessed by the pod`;
+    this.#options.events.normal(pod, 'Pulled', message, container.name);
+    return true;
+  }
+
+  /** The image after the pull of another pod has ended, if that brought it for this one too: many pods pull it once. */
+  async #broughtBy(other: Promise<unknown>, pull: Pull): Promise<PresentImage | undefined> {
+    const ended = other.catch(() => {});
+    await (pull.signal ? unlessAborted(ended, pull.signal) : ended);
+    const present = await this.#find(pull.pod, pull.container, pull.image);
+    return present && (await this.#mayUse(pull, present)) ? present : undefined;
+  }
+
+  /** Pulls, and notes how it went. */
+  async #pullNoted(pull: Pull, key: string): Promise<PresentImage> {
+    const { pod, container, written, signal } = pull;
+    const pulling = this.#options.authorization.pulling(written, () => this.#pull(pull));
+    this.#underWay.set(written, pulling);
     try {
-      const pull = { pod, container, written, image, credentials, ...options };
-      found = (await this.#options.authorization.pulling(written, () => this.#pull(pull))).present;
+      const { present } = await pulling;
+      this.#failures.delete(key);
+      this.#backoff.reset(key);
+      this.#options.onPulled?.();
+      return present;
     } catch (error) {
-      options.signal?.throwIfAborted();
+      signal?.throwIfAborted();
       if (error instanceof PodError) throw error;
       throw this.#noteFailure(pod, container, written, key, error);
+    } finally {
+      if (this.#underWay.get(written) === pulling) this.#underWay.delete(written);
     }
-    this.#failures.delete(key);
-    this.#backoff.reset(key);
-    this.#options.onPulled?.();
-    return found;
   }
 
   /** Milliseconds until a failed pull of the container's image may be tried again. */
