@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { parse, stringify } from 'yaml';
+import { loadYaml, plainJson } from '../wire/documents/index.ts';
 
 /** How to reach an API server, and as whom. Certificates and keys are PEM text. */
 export interface ClientConfig {
@@ -39,7 +39,7 @@ export async function loadKubeconfig(file: string, context?: string): Promise<Cl
   }
   let config: Record<string, any>;
   try {
-    config = parse(text) ?? {};
+    config = (plainJson(text) ?? loadYaml().parse(text) ?? {}) as Record<string, any>;
   } catch (cause) {
     throw new Error(`kubeconfig ${file} is not YAML`, { cause });
   }
@@ -85,17 +85,18 @@ async function readMaterial(file: string, section: Record<string, any>, key: str
 }
 
 /**
- * Writes a kubeconfig with one cluster, user and context. Certificate and key may be named as files instead;
- * an anonymous one says only where the cluster is.
+ * Writes a kubeconfig with one cluster, user and context. Certificate and key may be named as files instead; an anonymous
+ * one says only where the cluster is. YAML, as people expect it, or JSON, which is YAML too and for which no library has to
+ * be loaded.
  */
 export function formatKubeconfig(
   config: ClientConfig & { certFile?: string; keyFile?: string },
   names: { cluster: string; user: string },
-  options: { anonymous?: boolean } = {},
+  options: { anonymous?: boolean; format?: 'yaml' | 'json' } = {},
 ): string {
   const base64 = (text: string) => Buffer.from(text).toString('base64');
   const context = options.anonymous ? '' : `${names.user}@${names.cluster}`;
-  return stringify({
+  const document = {
     apiVersion: 'v1',
     kind: 'Config',
     clusters: [
@@ -136,7 +137,8 @@ export function formatKubeconfig(
           },
         ],
     'current-context': context,
-  });
+  };
+  return options.format === 'json' ? `${JSON.stringify(document, null, 2)}\n` : loadYaml().stringify(document);
 }
 
 /** The configuration that a pod is given: its service account and the API server's address. @throws Error outside a pod */

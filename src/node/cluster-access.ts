@@ -1,4 +1,4 @@
-import { copyFile, readFile } from 'node:fs/promises';
+import { copyFile, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Node, resources } from '../api/index.ts';
 import { type Clock, pollUntil } from '../async/index.ts';
@@ -31,13 +31,21 @@ export async function preparePki(options: UpOptions, nodeIp: string, clock: Cloc
     nodeAddresses: [...new Set([nodeIp, '127.0.0.1'])],
     clock,
   });
-  await copyFile(join(paths.pki, 'admin.conf'), paths.kubeconfig);
+  await writeUsersKubeconfig(join(paths.pki, 'admin.conf'), paths.kubeconfig);
   if (options.kubeconfig) await copyFile(paths.kubeconfig, options.kubeconfig);
+}
+
+/** The administrator's kubeconfig as people expect it, in YAML; written when it is not there or older than the other one. */
+async function writeUsersKubeconfig(source: string, target: string): Promise<void> {
+  const [from, to] = await Promise.all([stat(source), stat(target).catch(() => undefined)]);
+  if (to && to.mtimeMs >= from.mtimeMs) return;
+  const { stringify } = await import('yaml');
+  await writeFile(target, stringify(JSON.parse(await readFile(source, 'utf8'))), { mode: 0o600 });
 }
 
 /** A client with the administrator's rights. */
 export async function connect(dataDirectory: string, context: { log: Logger; clock: Clock }): Promise<ApiClient> {
-  const config = await loadKubeconfig(instancePaths(dataDirectory).kubeconfig);
+  const config = await loadKubeconfig(join(instancePaths(dataDirectory).pki, 'admin.conf'));
   return createClient({ ...config, userAgent: 'deckhand' }, context);
 }
 

@@ -1,5 +1,5 @@
-import { parse } from 'yaml';
 import { parsePrefix } from '../host/netlink/index.ts';
+import { loadYaml, plainJson } from '../wire/documents/index.ts';
 import { configurationFields, findProblems, parseDuration } from './configuration-fields.ts';
 import { ProxyError } from './errors.ts';
 
@@ -97,7 +97,7 @@ type Document = Record<string, any>;
 export function parseProxyConfiguration(text: string, name = 'proxy configuration'): LoadedConfiguration {
   let document: Document;
   try {
-    document = parse(text) ?? {};
+    document = (plainJson(text) ?? loadYaml().parse(text) ?? {}) as Document;
   } catch (cause) {
     throw new ProxyError('INVALID_CONFIGURATION', name, `not YAML: ${(cause as Error).message}`, { cause });
   }

@@ -163,6 +163,7 @@ async function ensureKubeconfig(
   const text = formatKubeconfig(
     { server: options.server, ca: authority.cert, cert: pair.cert, key: pair.key },
     { cluster: options.clusterName, user: planned.kubeconfigUser! },
+    { format: 'json' },
   );
   if ((await readOptional(path)) !== text) await writeSecret(path, text);
 }

@@ -1,5 +1,5 @@
-import { parseDocument } from 'yaml';
 import type { Taint } from '../../api/index.ts';
+import { loadYaml, plainJson } from '../../wire/documents/index.ts';
 import { ConfigurationError } from '../errors.ts';
 import type { VerificationPolicy } from '../images/verification-policy.ts';
 import { checkImageFields } from './check-images.ts';
@@ -131,15 +131,7 @@ export function parseKubeletConfiguration(text: string, drafts: readonly string[
 
 /** The fields of one file, checked for names and types. @throws ConfigurationError */
 export function readFields(text: string): Record<string, unknown> {
-  const document = parseDocument(text, { uniqueKeys: true });
-  const problem = document.errors[0];
-  if (problem) {
-    const name =
-      problem.code === 'DUPLICATE_KEY' ? /^\s*"?([\w./-]+)/.exec(text.slice(problem.pos[0]))?.[1] : undefined;
-    if (name) throw new ConfigurationError(name, 'is there twice: names must be unique');
-    throw new ConfigurationError('KubeletConfiguration', problem.message.split('\n')[0]!);
-  }
-  const value: unknown = document.toJS();
+  const value = plainJson(text) ?? readYaml(text);
   const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
   if (value !== null && !isObject) throw new ConfigurationError('KubeletConfiguration', 'not an object');
   const { apiVersion, kind, ...rest } = (value ?? {}) as Record<string, unknown>;
@@ -150,6 +142,16 @@ export function readFields(text: string): Record<string, unknown> {
   }
   checkFields(rest, '');
   return rest;
+}
+
+/** @throws ConfigurationError naming what is there twice, or saying why this is no YAML */
+function readYaml(text: string): unknown {
+  const document = loadYaml().parseDocument(text, { uniqueKeys: true });
+  const problem = document.errors[0];
+  if (!problem) return document.toJS();
+  const name = problem.code === 'DUPLICATE_KEY' ? /^\s*"?([\w./-]+)/.exec(text.slice(problem.pos[0]))?.[1] : undefined;
+  if (name) throw new ConfigurationError(name, 'is there twice: names must be unique');
+  throw new ConfigurationError('KubeletConfiguration', problem.message.split('\n')[0]!);
 }
 
 /** Checks a configuration given as an object and fills in defaults. @throws ConfigurationError naming the field */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { access, constants, readdir, readFile, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
-import { parseDocument } from 'yaml';
+import { loadYaml } from '../../wire/documents/index.ts';
 import { parseDuration } from '../config/duration.ts';
 import { ConfigurationError } from '../errors.ts';
 
@@ -77,7 +77,7 @@ async function configFiles(path: string): Promise<string[]> {
 
 /** Reads the text of one file. `where` begins the messages of errors. @throws ConfigurationError */
 export function parseCredentialProviders(text: string, where: string): CredentialProvider[] {
-  const document = parseDocument(text, { uniqueKeys: true });
+  const document = loadYaml().parseDocument(text, { uniqueKeys: true });
   if (document.errors[0]) fail(where, document.errors[0].message.split('\n')[0]!);
   const { apiVersion, kind, providers, ...rest } = (document.toJS() ?? {}) as Record<string, unknown>;
   if (kind !== 'CredentialProviderConfig') fail(where, `kind must be CredentialProviderConfig, not ${String(kind)}`);

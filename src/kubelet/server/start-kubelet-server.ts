@@ -5,7 +5,6 @@ import {
   type ServerResponse,
   type Socket,
 } from '../../wire/http/index.ts';
-import { refuseUpgrade } from '../../wire/streams/index.ts';
 import { durationMs } from '../config/duration.ts';
 import { Gate } from './authorize.ts';
 import { collectMetrics } from './collect-metrics.ts';
@@ -147,6 +146,7 @@ async function upgrade(
     await passStream(parts, url, { request, socket, head }, { ...options, idleTimeoutMs });
   } catch (error) {
     const status = error instanceof ServerError ? error.status : 500;
+    const { refuseUpgrade } = await import('../../wire/streams/index.ts');
     refuseUpgrade(socket, status, error instanceof Error ? error.message : String(error));
   }
 }

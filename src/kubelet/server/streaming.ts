@@ -1,11 +1,5 @@
 import type { Clock } from '../../async/index.ts';
 import { HttpClient, type IncomingMessage, type Socket } from '../../wire/http/index.ts';
-import {
-  offersOnlyNewDialects,
-  translatePortForward,
-  translateRemoteCommand,
-  tunnelUpgrade,
-} from '../../wire/streams/index.ts';
 import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { ContainerView, PodDirectory } from '../pods/ports.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
@@ -50,6 +44,10 @@ export async function passStream(
     metrics.count('kubelet_websocket_streaming_requests_total', { subresource: (parts[0] ?? '').toLowerCase() });
   const place = await streamPlace(parts, url, options.pods, runtime);
   const client = new HttpClient({ baseUrl: place.url, keepAlive: false });
+  // Only who streams needs it in memory.
+  const { offersOnlyNewDialects, translatePortForward, translateRemoteCommand, tunnelUpgrade } = await import(
+    '../../wire/streams/index.ts'
+  );
   const target = { client, path: place.url, clock };
   try {
     if (!offersOnlyNewDialects(request) || (await runtime.runtime.version({})).runtimeName === 'deckhand')

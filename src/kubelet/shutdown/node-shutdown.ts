@@ -5,7 +5,7 @@ import type { Logger } from '../../log/index.ts';
 import type { AdmitHandler } from '../admission/admission.ts';
 import type { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
 import type { PodFailure } from '../pods/pod-record.ts';
-import { Logind } from './logind.ts';
+import type { Logind } from './logind.ts';
 import { planShutdown, type ShutdownGroup, type ShutdownPeriod } from './shutdown-plan.ts';
 
 /** What a graceful shutdown needs. */
@@ -84,7 +84,8 @@ export class NodeShutdown implements AdmitHandler {
     const { periods, busAddress, logindDirectory = '/etc/systemd/logind.conf.d', clock, log } = this.#options;
     const neededMs = periods.reduce((sum, { seconds }) => sum + seconds, 0) * 1000;
     try {
-      this.#logind = await Logind.open(neededMs, {
+      const { Logind: Session } = await import('./logind.ts');
+      this.#logind = await Session.open(neededMs, {
         address: busAddress,
         configurationDirectory: logindDirectory,
         clock,

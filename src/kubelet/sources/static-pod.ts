@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { parseAllDocuments } from 'yaml';
 import type { Container, EphemeralContainer, Pod, PodSpec } from '../../api/index.ts';
 import { decodeStructure } from '../../api/schema/index.ts';
+import { loadYaml, plainJson } from '../../wire/documents/index.ts';
 import { ConfigurationError } from '../errors.ts';
 import { defaultPullPolicy } from '../images/image-name.ts';
 import { configAnnotations } from '../pods/names.ts';
@@ -21,17 +21,27 @@ export interface StaticPodOptions {
  */
 export function parseStaticPods(text: string, options: StaticPodOptions): Pod[] {
   const pods: Pod[] = [];
-  for (const document of parseAllDocuments(text, { uniqueKeys: true })) {
-    if (!('errors' in document)) continue;
-    const problem = document.errors[0];
-    if (problem) throw new ConfigurationError(options.file, problem.message.split('\n')[0]!);
-    const value = document.toJS() as Record<string, unknown> | null;
+  for (const value of readDocuments(text, options.file)) {
     if (value === null || value === undefined) continue;
     if (typeof value !== 'object' || Array.isArray(value)) throw new ConfigurationError('manifest', 'is not an object');
     const items = value['kind'] === 'PodList' || value['kind'] === 'List' ? (value['items'] as unknown[]) : [value];
     for (const item of items ?? []) pods.push(toStaticPod(item as Record<string, unknown>, options));
   }
   return pods;
+}
+
+/** @throws ConfigurationError saying what is no YAML */
+function readDocuments(text: string, file: string): (Record<string, unknown> | null | undefined)[] {
+  const json = plainJson(text);
+  if (json !== undefined) return [json as Record<string, unknown>];
+  return loadYaml()
+    .parseAllDocuments(text, { uniqueKeys: true })
+    .flatMap((document) => {
+      if (!('errors' in document)) return [];
+      const problem = document.errors[0];
+      if (problem) throw new ConfigurationError(file, problem.message.split('\n')[0]!);
+      return [document.toJS() as Record<string, unknown> | null];
+    });
 }
 
 function toStaticPod(manifest: Record<string, unknown>, options: StaticPodOptions): Pod {

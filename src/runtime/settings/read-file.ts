@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Document, Pair } from 'yaml';
+import { loadYaml, plainJson } from '../../wire/documents/index.ts';
 import { codeOf } from '../errors.ts';
 import {
   entriesOf,
@@ -59,28 +59,18 @@ export function parseSettings(file: string, text: string): FileSettings {
   return readJson(text) ?? readYaml(file, text);
 }
 
-/** YAML is loaded when it is needed: it takes 4 MB. */
-const require = createRequire(import.meta.url);
-const yaml = () => require('yaml') as typeof import('yaml');
-
-/** JSON, which is YAML too, when nothing is wrong with it; whoever knows lines tells what is. */
+/** JSON when nothing is wrong with it; whoever knows lines tells what is. */
 function readJson(text: string): FileSettings | undefined {
   try {
-    let names = 0;
-    const value: unknown = JSON.parse(text, (_, one: unknown) => {
-      if (typeof one === 'object' && one !== null && !Array.isArray(one)) names += Object.keys(one).length;
-      return one;
-    });
-    // Of a name that is there twice it keeps the last one.
-    const written = [...text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?/g)].filter(([, colon]) => colon);
-    return names === written.length ? readFields(value) : undefined;
+    const value = plainJson(text);
+    return value === undefined ? undefined : readFields(value);
   } catch {
     return undefined;
   }
 }
 
 function readYaml(file: string, text: string): FileSettings {
-  const { LineCounter, parseDocument } = yaml();
+  const { LineCounter, parseDocument } = loadYaml();
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
   const [broken] = document.errors;
@@ -112,7 +102,7 @@ function readFields(value: unknown): FileSettings {
 
 /** Where in the text a setting is: at its name, for items of lists at the item. */
 function offsetOf(document: Document, path: SettingPath): number {
-  const { isMap, isScalar } = yaml();
+  const { isMap, isScalar } = loadYaml();
   for (let length = path.length; length > 0; length--) {
     const parent: unknown = length === 1 ? document.contents : document.getIn(path.slice(0, length - 1), true);
     const key = path[length - 1];

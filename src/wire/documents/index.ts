@@ -1,0 +1,1 @@
+export { loadYaml, plainJson } from './plain-json.ts';
