@@ -78,14 +78,16 @@ export class DeviceManager implements ResourceProvider {
 
   /** Lets plugins register. */
   async serve(): Promise<void> {
-    const { directory } = this.#options;
+    const { directory, log } = this.#options;
     const register = async (request: devicePlugin.RegisterRequest) => {
       this.#options.metrics.count('kubelet_device_plugin_registration_total', { resource_name: request.resourceName });
       this.#check(request.resourceName, [request.version]);
       await this.#registry.connect(request.resourceName, join(directory, request.endpoint));
       return {};
     };
-    this.#server = await serveGrpc(join(directory, socketName), [grpcService(devicePlugin.Registration, { register })]);
+    const onError = (_: string, error: GrpcError) => log.warn('a device plugin was not registered', { error });
+    const services = [grpcService(devicePlugin.Registration, { register })];
+    this.#server = await serveGrpc(join(directory, socketName), services, { onError });
   }
 
   async stop(): Promise<void> {

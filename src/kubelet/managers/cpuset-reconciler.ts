@@ -84,7 +84,8 @@ export class CpusetReconciler {
         await this.#tell(key, id, wanted);
       }
     }
-    for (const key of this.#told.keys()) if (!there.has(key)) this.#told.delete(key);
+    for (const known of [this.#told, this.#failed])
+      for (const key of known.keys()) if (!there.has(key)) known.delete(key);
   }
 
   async #tell(key: string, containerId: string, cpusetCpus: string): Promise<void> {
