@@ -106,7 +106,9 @@ export class MeasuredNode {
    * Kills the kubelet. Milliseconds from the start of the new process until it tells all of the pods Ready, and which of
    * them were not Ready at some moment.
    */
-  async killKubelet(names: readonly string[]): Promise<{ ms: number; fromKillMs: number; flapped: string[] }> {
+  async killKubelet(
+    names: readonly string[],
+  ): Promise<{ ms: number; cpuMs: number; fromKillMs: number; flapped: string[] }> {
     const seen = new Map(names.map((name) => [name, this.pods.history.get(name)!.length - 1]));
     const before = await this.cluster.pidOf('kubelet');
     const killedAt = Date.now();
@@ -123,9 +125,10 @@ export class MeasuredNode {
       { timeoutMs: 30_000, intervalMs: 10 },
     );
     const doneAt = Date.now();
+    const cpuMs = (await this.cost()).cpuSeconds * 1000;
     const startedAt = startOf(await this.cluster.pidOf('kubelet'));
     const flapped = names.filter((name) => !this.pods.history.get(name)!.slice(seen.get(name)).every(isReady));
-    return { ms: doneAt - startedAt, fromKillMs: doneAt - killedAt, flapped };
+    return { ms: doneAt - startedAt, cpuMs, fromKillMs: doneAt - killedAt, flapped };
   }
 }
 

@@ -44,7 +44,6 @@ const pods = {
   kubelet_mirror_pods: gauge('Pictures of static pods in the API'),
   kubelet_working_pods: gauge('Pods that are worked on', 'lifecycle', 'config', 'static'),
   kubelet_orphaned_runtime_pods_total: counter('Pods that the runtime had and nobody else knew'),
-  kubelet_restarted_pods_total: counter('Pods that came again with the uid of one that was still known', 'static'),
   kubelet_managed_ephemeral_containers: gauge('Ephemeral containers in the pods of this node'),
   kubelet_containers_per_pod_count: histogram('Containers in each pod that was taken on', exponential(1, 2, 5)),
   kubelet_pod_worker_duration_seconds: histogram('Time of one turn of work on a pod', undefined, 'operation_type'),

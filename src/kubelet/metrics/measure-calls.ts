@@ -30,6 +30,9 @@ export function measureRuntime(client: RuntimeClient, metrics: KubeletMetrics, c
   };
 }
 
+/** How one pod is looked at again. */
+const looks = new Set(['podSandboxStatus', 'containerStatus']);
+
 type Call = (request: { runtimeHandler?: string }, options?: object) => unknown;
 
 function measureService<S extends object>(service: S, metrics: KubeletMetrics, clock: Clock): S {
@@ -49,6 +52,7 @@ function measureService<S extends object>(service: S, metrics: KubeletMetrics, c
     const done = (): void => {
       const seconds = (clock.monotonic() - startedAt) / 1000;
       metrics.observe('kubelet_runtime_operations_duration_seconds', seconds, labels);
+      if (looks.has(method)) metrics.observe('kubelet_pleg_pod_relist_duration_seconds', seconds);
       if (method !== 'runPodSandbox') return;
       const handler = { runtime_handler: request.runtimeHandler ?? '' };
       metrics.observe('kubelet_run_podsandbox_duration_seconds', seconds, handler);

@@ -106,6 +106,7 @@ async function runPreStop(
   try {
     await runHook(context, record.pod, named, container.id, hook, timeoutMs);
   } catch (error) {
+    if (hook.sleep && over.signal.aborted) kit.metrics.count('kubelet_sleep_action_terminated_early_total');
     signal?.throwIfAborted();
     // What went wrong may hold secrets of the server: it is in the log only.
     kit.log.info('a preStop hook failed', { pod: formatPod(record.pod), container: container.name, error });
@@ -127,6 +128,7 @@ export function hookContext(kit: PodKit, record: PodRecord): Omit<HookContext, '
     onFallback: (host) => {
       const text = `request to HTTPS lifecycle hook ${host} got HTTP response, retry with HTTP succeeded`;
       kit.events.warning(pod, 'LifecycleHTTPFallback', text);
+      kit.metrics.count('kubelet_lifecycle_handler_http_fallbacks_total');
     },
   };
 }
