@@ -16,6 +16,7 @@ import { checkHost } from './node/host-checks.ts';
 import { rotateLogs } from './pods/log-rotation.ts';
 import type { PodTimeline } from './pods/ports.ts';
 import { connectRuntime, isUnavailable, type RuntimeClient } from './pods/runtime-client.ts';
+import { releaseInQuietMoments } from './quiet-moments.ts';
 import { type KubeletServer, startKubeletServer } from './server/index.ts';
 
 /** What every component is given. */
@@ -108,6 +109,7 @@ class Kubelet implements KubeletComponent {
     for (const companion of parts.companions) await companion.start();
     await parts.sources.start(signal);
     parts.housekeeping();
+    void releaseInQuietMoments(clock, signal);
     void rotateLogs(
       {
         client: this.#client,

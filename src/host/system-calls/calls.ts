@@ -48,6 +48,8 @@ export const results = {
   // Limits of this process.
   getrlimit: declare<[resource: number, limit: Bytes]>('int getrlimit(int resource, _Out_ void *limit)'),
   setrlimit: declare<[resource: number, limit: Bytes]>('int setrlimit(int resource, const void *limit)'),
+  // Memory of this process.
+  mallocTrim: declare<[pad: number]>('int malloc_trim(size_t pad)'),
   // Sockets.
   socket: declare<[domain: number, type: number, protocol: number]>('int socket(int domain, int type, int protocol)'),
   bind: declare<[fd: number, address: Bytes, length: number]>(
