@@ -133,6 +133,11 @@ export class CgroupTree {
       : undefined;
   }
 
+  /** Closes what is kept open for samples of a cgroup and those below it: somebody else has removed them. */
+  forget(path: string): void {
+    this.#files.forget(path);
+  }
+
   /** What is asked for often of that, read cheaply; undefined when the cgroup does not exist. */
   sample(path: string): CgroupSample | undefined {
     const read: ReadFile = (controller, file) => {

@@ -209,10 +209,14 @@ export class Statistics {
   #forgetGone(pods: readonly PodUsage[]): void {
     const ids = new Set(pods.flatMap(({ containers }) => containers.map(({ id }) => id)));
     this.#index?.keep(ids);
-    const keys = new Set(['node', 'kubelet', ...this.parents(), ...ids]);
-    for (const { cgroup, containers } of pods)
-      for (const one of [cgroup, ...containers.map((each) => each.cgroup)]) if (one) keys.add(one);
-    this.#rates.keep(keys);
+    const cgroups = new Set(
+      pods.flatMap(({ cgroup, containers }) =>
+        [cgroup, ...containers.map((one) => one.cgroup)].filter((one) => one !== undefined),
+      ),
+    );
+    for (const cgroup of this.#sampled) if (!cgroups.has(cgroup)) this.#tree?.forget(cgroup);
+    this.#sampled = cgroups;
+    this.#rates.keep(new Set(['node', 'kubelet', ...this.parents(), ...ids, ...cgroups]));
   }
 }
 
