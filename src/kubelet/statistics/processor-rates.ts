@@ -12,11 +12,6 @@ interface Entry {
 export class ProcessorRates {
   readonly #entries = new Map<string, Entry>();
 
-  /** Whether nothing has been looked at yet, so that no rate can be told. */
-  get isEmpty(): boolean {
-    return this.#entries.size === 0;
-  }
-
   /** Billionths of a processor in use, or undefined at the first look. */
   note(key: string, nanoseconds: number, at: number): number | undefined {
     const entry = this.#entries.get(key);

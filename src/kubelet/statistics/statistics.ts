@@ -46,6 +46,9 @@ export class Statistics {
   readonly #tree: CgroupTree | undefined;
   readonly #index: CgroupIndex | undefined;
   readonly #rates = new ProcessorRates();
+  #hasLooked = false;
+  /** Cgroups of which files may be open. */
+  #sampled = new Set<string>();
   readonly #pods: Fresh<PodUsage[]>;
   readonly #layers: Fresh<DiskUsage['layers']>;
   readonly #images: Fresh<ImageFileSystems>;
@@ -109,7 +112,8 @@ export class Statistics {
 
   async #readPods(): Promise<PodUsage[]> {
     const { clock } = this.#options;
-    if (this.#rates.isEmpty) {
+    if (!this.#hasLooked) {
+      this.#hasLooked = true;
       await this.#readOnce();
       await clock.sleep(firstLookMs);
     }
