@@ -49,6 +49,12 @@ describe('containers of a pod', { concurrency: 8 }, () => {
   });
   const readNotes = async (file: string) =>
     (await readFile(join(shared, file), 'utf8').catch(() => '')).trim().split('\n').filter(Boolean);
+  /** Waits until the containers have written these lines: a container that runs may not have come to its script yet. */
+  const untilNotes = async (file: string, wanted: string[]) => {
+    const isSo = async () => (await readNotes(file)).join() === wanted.join();
+    await pollUntil('notes', isSo, { timeoutMs: 5000 }).catch(() => {});
+    assert.deepEqual(await readNotes(file), wanted);
+  };
   const patch = (name: string, spec: object) =>
     pods.client.patch(resources.pods, name, { spec }, { namespace, type: 'strategic' });
   const terminatedBefore = (pod: Pod, name = 'main') => containerOf(pod, name)?.lastState?.terminated;
@@ -85,7 +91,7 @@ describe('containers of a pod', { concurrency: 8 }, () => {
     });
     await pods.untilReady('ordered');
     await pods.remove('ordered');
-    assert.deepEqual(await readNotes('end'), ['main', 'two', 'one']);
+    await untilNotes('end', ['main', 'two', 'one']);
   });
 
   test('a postStart hook holds up the next container; one that fails kills its own, which is told without its output', async () => {
@@ -104,7 +110,7 @@ describe('containers of a pod', { concurrency: 8 }, () => {
       ],
     });
     await pods.untilReady('hooked');
-    assert.deepEqual(await readNotes('post'), ['hook', 'main']);
+    await untilNotes('post', ['hook', 'main']);
     const event = await pods.untilEvent('hook-fails', 'FailedPostStartHook');
     assert.equal(event.message, 'PostStartHook failed');
     await pods.until(
@@ -171,7 +177,7 @@ describe('containers of a pod', { concurrency: 8 }, () => {
     });
     await Promise.all(['stops', 'sleeps', 'cut'].map((name) => pods.untilReady(name)));
     await Promise.all(['stops', 'sleeps'].map((name) => pods.remove(name)));
-    assert.deepEqual(await readNotes('stop'), ['hook', 'signal']);
+    await untilNotes('stop', ['hook', 'signal']);
     await pods.delete('cut');
     await pods.untilEvent('cut', 'Killing');
     await rm(join(shared, 'cut'), { force: true });
@@ -254,7 +260,7 @@ describe('containers of a pod', { concurrency: 8 }, () => {
       ],
     });
     const pod = await pods.until('all anew', 'all-anew', (one) => isReady(one) && containerOf(one)?.restartCount === 1);
-    assert.deepEqual(await readNotes('all'), ['init', 'main', 'init', 'main']);
+    await untilNotes('all', ['init', 'main', 'init', 'main']);
     assert.deepEqual(
       ['init', 'other'].map((name) => containerOf(pod, name)?.restartCount),
       [1, 1],
@@ -428,7 +434,7 @@ describe('containers of a pod', { concurrency: 8 }, () => {
       'resandboxed',
       (one) => isReady(one) && containerOf(one)?.restartCount === 1,
     );
-    assert.deepEqual(await readNotes('sandbox'), ['init', 'init']);
+    await untilNotes('sandbox', ['init', 'init']);
     assert.notEqual(containerOf(pod)?.containerID, containerOf(first)?.containerID);
     await pods.untilEvent('resandboxed', 'SandboxChanged', /^Pod sandbox changed, it will be killed and re-created\.$/);
     await pods.remove('resandboxed');

@@ -96,7 +96,7 @@ describe('the lives of pods', { concurrency: 8 }, () => {
       containers: [pods.container({ command: ['sh', '-c', `sleep 3600; echo ${marker}`] })],
     });
     await pods.untilReady('forced');
-    assert.equal(processesWith(marker).length, 1);
+    await pollUntil('its process', () => processesWith(marker).length === 1, { timeoutMs: 5000 });
     await pods.delete('forced', 0);
     await pods.untilGone('forced', 2000);
     await pollUntil('the end of its process', () => processesWith(marker).length === 0, { timeoutMs: 15_000 });
