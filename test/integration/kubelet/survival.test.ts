@@ -213,6 +213,26 @@ describe('restart, loss and hardships', { concurrency: false }, () => {
     await pods.remove('while-away');
   });
 
+  test('a kubelet that is started while the API server is away takes care of its static pods', async () => {
+    const own = async () =>
+      (await inRuntime('fixed')).containers.filter(({ state }) => state === ContainerState.CONTAINER_RUNNING);
+    const [before] = await own();
+    const [kubelet, apiserver] = [await cluster.pidOf('kubelet'), await cluster.pidOf('apiserver')];
+    process.kill(apiserver, 'SIGSTOP');
+    try {
+      process.kill(kubelet, 'SIGKILL');
+      await cri.execSync({ containerId: before!.id, cmd: ['sh', '-c', 'kill -TERM 1'], timeout: 5n }).catch(() => {});
+      await pollUntil('another container', async () => (await own()).some(({ id }) => id !== before!.id), {
+        ...{ timeoutMs: 25_000, intervalMs: 100 },
+      });
+    } finally {
+      process.kill(apiserver, 'SIGCONT');
+    }
+    const pod = await pods.until('told', 'fixed-node-1', (one) => isReady(one) && containerOf(one)?.restartCount === 1);
+    assert.equal(containerOf(pod)?.lastState?.terminated?.exitCode, 0);
+    assert.equal(isReady(pods.get('first')), true);
+  });
+
   test('an API server that is started anew finds the pods as they were', async () => {
     const before = pods.get('first')!;
     const seen = pods.history.get('first')!.length;
