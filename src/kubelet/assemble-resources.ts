@@ -8,7 +8,7 @@ import type { ContainerGrants } from './pods/container-grant.ts';
 import type { PodEvents } from './pods/pod-events.ts';
 import type { PodManager } from './pods/pod-manager.ts';
 import type { NodeReporter } from './pods/ports.ts';
-import { type MachineCapacity, makeCgroups, readMemoryFacts, startEnforcement } from './resources/index.ts';
+import { type MachineCapacity, makeCgroups, mostPods, readMemoryFacts, startEnforcement } from './resources/index.ts';
 import { Resizes } from './resources/resizes.ts';
 import type { Statistics } from './statistics/index.ts';
 
@@ -47,8 +47,10 @@ export function makeResources(ground: Ground, parts: ResourceGround) {
     stop: () => {},
   };
   const eviction = makeEviction(ground, parts, nodeEvent);
+  const maxPods = mostPods(settings.configuration, capacity);
   const admission = makeAdmission({
     settings,
+    maxPods,
     first: [eviction.admission],
     node: () => node.node(),
     preempt: (pod, victims, resource) => manager().preempt(pod, victims, resource),
@@ -58,7 +60,7 @@ export function makeResources(ground: Ground, parts: ResourceGround) {
   const { configuration } = settings;
   const memory = readMemoryFacts(configuration);
   const resizes = new Resizes({
-    ...{ rootDirectory: settings.rootDirectory, node: () => node.node(), maxPods: configuration.maxPods },
+    ...{ rootDirectory: settings.rootDirectory, node: () => node.node(), maxPods },
     policies: {
       cpuManager: configuration.cpuManagerPolicy,
       memoryManager: configuration.memoryManagerPolicy,
@@ -75,12 +77,13 @@ export function makeResources(ground: Ground, parts: ResourceGround) {
 
 function makeEviction(
   { settings, client, metrics, log, clock }: Ground,
-  { statistics, garbage, manager, node, events }: ResourceGround,
+  { statistics, garbage, manager, sources, node, events }: ResourceGround,
   nodeEvent: EvictionOptions['nodeEvent'],
 ): EvictionManager {
   return new EvictionManager({
     ...{ settings, client, statistics, nodeEvent, events, metrics, log, clock },
     records: () => manager().records(),
+    ready: () => sources().isReady,
     end: (...pod) => manager().end(...pod),
     reclaim: {
       containers: () => garbage().containers.deleteAllUnused(),

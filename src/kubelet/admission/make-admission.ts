@@ -7,6 +7,7 @@ import { appArmorEnabled, appArmorHandler, predicateHandler, sysctlHandler } fro
 /** What takes part in admission. Handlers are asked in the order in which they stand here. */
 export interface AdmissionParts {
   settings: KubeletSettings;
+  maxPods: number;
   /** Those that are asked first: a node under pressure. */
   first?: readonly AdmitHandler[];
   /** Those that set processors, memory and devices aside. */
@@ -21,13 +22,14 @@ export interface AdmissionParts {
 /** The admission of a kubelet, in upstream's order. */
 export function makeAdmission({
   settings,
+  maxPods,
   first = [],
   allocation = [],
   node,
   preempt,
   last = [],
 }: AdmissionParts): Admission {
-  const { maxPods, allowedUnsafeSysctls } = settings.configuration;
+  const { allowedUnsafeSysctls } = settings.configuration;
   const appArmor = appArmorEnabled();
   return createAdmission([
     ...first,

@@ -25,6 +25,8 @@ export interface EvictionOptions {
   client: RuntimeClient;
   statistics: Statistics;
   records(): PodRecord[];
+  /** Whether all pods of the node are known: before that none is ended. */
+  ready(): boolean;
   /** Ends a pod; resolves when nothing of it runs any more. */
   end(podUid: string, failure: PodFailure, graceSeconds: number): Promise<void>;
   /** Removes what no pod uses. */
@@ -111,7 +113,7 @@ export class EvictionManager {
     });
     this.#memory = memory;
     this.#setPressures(pressures);
-    if (await this.#enforceLimits()) return;
+    if (!this.#options.ready() || (await this.#enforceLimits())) return;
     if (memory.due.length > 0) await this.#relieve(memory.due, observations);
   }
 

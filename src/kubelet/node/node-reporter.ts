@@ -14,7 +14,7 @@ import type { KubeletSettings } from '../config/settings.ts';
 import { hardEvictionReservation } from '../eviction/thresholds.ts';
 import { type NodeInputs, type NodePressure, type NodeReporter, nodePressures } from '../pods/ports.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
-import { type MachineCapacity, reservationsOf, totalReserved } from '../resources/index.ts';
+import { type MachineCapacity, mostPods, reservationsOf, totalReserved } from '../resources/index.ts';
 import { makeNodeStatus, type NodeFacts, type RuntimeFacts, wellKnownLabels } from './node-status.ts';
 import { readImages, readRuntimeFacts } from './runtime-facts.ts';
 
@@ -172,7 +172,7 @@ class ApiNodeReporter implements NodeReporter {
       nodeName: settings.nodeName,
       addresses: settings.nodeIps,
       capacity,
-      maxPods: configuration.maxPods,
+      maxPods: mostPods(configuration, capacity),
       reserved: totalReserved(reservationsOf(settings)),
       evictionReserved: hardEvictionReservation(configuration, capacity),
       pressures: inputs.pressures(),

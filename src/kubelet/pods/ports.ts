@@ -93,6 +93,8 @@ export interface PodCgroups {
   limits(pod: Pod): PodCgroupState;
   /** The limits that it has, and what it uses; undefined when it does not exist. */
   current(pod: Pod): PodCgroupState | undefined;
+  /** Whether it was given other limits than it should have: the pod was resized before all of it ran. */
+  isOpen(pod: Pod): boolean;
   /** Changes some of its limits. */
   change(pod: Pod, limits: Partial<PodCgroupState>): Promise<void>;
   /** Removes the pod's cgroup, after its last container has ended. Nothing there is not an error. */

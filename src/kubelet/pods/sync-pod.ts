@@ -81,7 +81,7 @@ function planInput(kit: PodKit, record: PodRecord): PlanInput {
     startupProbe: (container, running) => startupVerdict(kit, record, container, running),
     livenessFailed: (container) => kit.probes.liveness(container) === 'failure' && !record.stopping.has(container.id),
     resize: (container) => howToResize(kit, pod, container),
-    podResize: kit.resizes.openOfPod(pod).length > 0,
+    podResize: kit.resizes.openOfPod(pod).length > 0 || kit.cgroups.isOpen(pod),
   };
 }
 

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statfsSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { formatBytes } from '../../api/index.ts';
 import { type CgroupTree, openCgroups } from '../../host/cgroups/index.ts';
 
 /** What the machine has. */
@@ -72,14 +73,23 @@ export function readMachineCapacity(rootDirectory: string): MachineCapacity {
   };
 }
 
-/** The default size of huge pages and how many are set aside (/proc/meminfo). */
+/** What is set aside of each size of huge pages. */
 function readHugepages(): Record<string, number> {
-  const text = readText('/proc/meminfo');
-  const kilobytes = Number(/^Hugepagesize:\s+(\d+) kB/m.exec(text)?.[1] ?? 0);
-  const count = Number(/^HugePages_Total:\s+(\d+)/m.exec(text)?.[1] ?? 0);
-  if (kilobytes === 0) return {};
-  const name = kilobytes >= 1_048_576 ? `${kilobytes / 1_048_576}Gi` : `${kilobytes / 1024}Mi`;
-  return { [name]: count * kilobytes * 1024 };
+  const found: Record<string, number> = {};
+  for (const { size, bytes } of hugepageSizes())
+    found[size] = Number(readText(`${hugepagesDirectory}/hugepages-${bytes / 1024}kB/nr_hugepages`) || 0) * bytes;
+  return found;
+}
+
+const hugepagesDirectory = '/sys/kernel/mm/hugepages';
+
+/** The sizes of huge pages that the kernel has, as in resource names (`2Mi`). */
+export function hugepageSizes(): { size: string; bytes: number }[] {
+  if (!existsSync(hugepagesDirectory)) return [];
+  return readdirSync(hugepagesDirectory).flatMap((name) => {
+    const kilobytes = Number(/^hugepages-(\d+)kB$/.exec(name)?.[1] ?? 0);
+    return kilobytes > 0 ? [{ size: formatBytes(kilobytes * 1024), bytes: kilobytes * 1024 }] : [];
+  });
 }
 
 /** The text of a file, trimmed; empty when it cannot be read. */

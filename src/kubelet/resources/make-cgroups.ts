@@ -1,4 +1,3 @@
-import { existsSync, readdirSync } from 'node:fs';
 import type { Clock } from '../../async/index.ts';
 import { openCgroups } from '../../host/cgroups/index.ts';
 import type { Logger } from '../../log/index.ts';
@@ -6,7 +5,7 @@ import type { KubeletSettings } from '../config/settings.ts';
 import type { PodCgroups } from '../pods/ports.ts';
 import type { CgroupDriver } from './cgroup-names.ts';
 import { enforceAllocatable } from './enforce-allocatable.ts';
-import type { MachineCapacity } from './machine.ts';
+import { hugepageSizes, type MachineCapacity } from './machine.ts';
 import { allPodsLimits, type Reservations, totalReserved } from './node-allocatable.ts';
 import { createPodCgroups } from './pod-cgroups.ts';
 
@@ -45,7 +44,7 @@ export function makeCgroups(
     cpuQuotaPeriodUs: settings.cpuQuotaPeriodUs,
     podPidsLimit: configuration.podPidsLimit,
     exclusiveCpus,
-    hugepageSizes: hugepageSizes(),
+    hugepageSizes: limitedHugepages(),
     allPods: allPodsLimits(capacity, reservations, configuration.enforceNodeAllocatable.includes('pods')),
     ...(kept === undefined ? {} : { reservedMemory: Number.parseFloat(kept) * 10 }),
     allocatableMemory: capacity.memoryBytes - totalReserved(reservations).memoryBytes,
@@ -55,14 +54,8 @@ export function makeCgroups(
 }
 
 /** Sizes of huge pages whose use the kernel limits; none without the controller. */
-function hugepageSizes(): string[] {
-  const directory = '/sys/kernel/mm/hugepages';
-  if (!openCgroups().mounts.has('hugetlb') || !existsSync(directory)) return [];
-  return readdirSync(directory).flatMap((name) => {
-    const kilobytes = Number(/^hugepages-(\d+)kB$/.exec(name)?.[1] ?? 0);
-    if (kilobytes === 0) return [];
-    return kilobytes >= 1_048_576 ? [`${kilobytes / 1_048_576}Gi`] : [`${kilobytes / 1024}Mi`];
-  });
+function limitedHugepages(): string[] {
+  return openCgroups().mounts.has('hugetlb') ? hugepageSizes().map(({ size }) => size) : [];
 }
 
 /** Enforces what the configuration keeps from pods; see {@link enforceAllocatable}. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { makeAllocatable } from '../node/node-status.ts';
-import { allPodsLimits, parseCpuList, reservationLimits, totalReserved } from './node-allocatable.ts';
+import { allPodsLimits, mostPods, parseCpuList, reservationLimits, totalReserved } from './node-allocatable.ts';
 
 const capacity = {
   cpuMilli: 4000,
@@ -47,6 +47,12 @@ describe('what is kept from pods', () => {
     const { systemReserved } = reservations;
     assert.deepEqual(reservationLimits(systemReserved, false), { cpuShares: 512, memoryBytes: 2 ** 30, pids: 100 });
     assert.deepEqual(reservationLimits(systemReserved, true), { cpuShares: 512 });
+  });
+
+  it('is never more than so many pods for a processor', () => {
+    assert.equal(mostPods({ maxPods: 110, podsPerCore: 10 }, capacity), 40);
+    assert.equal(mostPods({ maxPods: 30, podsPerCore: 10 }, capacity), 30);
+    assert.equal(mostPods({ maxPods: 110, podsPerCore: 0 }, capacity), 110);
   });
 
   it('lists processors as the kernel does', () => {

@@ -35,6 +35,14 @@ export function parseCpuList(text: string): number[] {
   return [...new Set(cpus)].sort((a, b) => a - b);
 }
 
+/** How many pods a node takes: so many in all, and not more than so many for each processor. */
+export function mostPods(
+  { maxPods, podsPerCore }: { maxPods: number; podsPerCore: number },
+  { cpuMilli }: Pick<MachineCapacity, 'cpuMilli'>,
+): number {
+  return podsPerCore > 0 ? Math.min(maxPods, Math.floor((podsPerCore * cpuMilli) / 1000)) : maxPods;
+}
+
 /** One reservation of a configuration, or both together. */
 export function reservedBy(list: Readonly<Record<string, string>>): Reserved {
   return {

@@ -80,7 +80,11 @@ test('the cgroup of a pod is changed a limit at a time, and says what it has', a
     assert.equal(memoryUsageBytes, 0);
     assert.ok(Math.abs(limits.cpuShares - 102) < 26, String(limits.cpuShares));
     assert.deepEqual({ ...limits, cpuShares: 102 }, cgroups.limits(closed));
-    await cgroups.change(closed, { memoryBytes: 40 * 2 ** 20 });
+    assert.equal(cgroups.isOpen(closed), false);
+    const larger = pod([{ requests: { cpu: '100m' }, limits: { cpu: '500m', memory: '40Mi' } }]);
+    assert.equal(cgroups.isOpen(larger), true);
+    await cgroups.change(larger, { memoryBytes: 40 * 2 ** 20 });
+    assert.equal(cgroups.isOpen(larger), false);
     assert.equal(cgroups.current(closed)?.memoryBytes, 40 * 2 ** 20);
     // A kubelet that starts anew takes it as it is.
     await createPodCgroups(ground).ensure(closed);

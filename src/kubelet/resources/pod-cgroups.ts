@@ -54,6 +54,8 @@ interface KnownPod {
   steps: CgroupSteps;
   qos: QosClass;
   requests: Amounts;
+  /** The limits that it was given; undefined when a kubelet before us gave them. */
+  given?: PodCgroupState;
 }
 
 class QosPodCgroups implements PodCgroups {
@@ -88,12 +90,14 @@ class QosPodCgroups implements PodCgroups {
       await this.start();
       const qos = qosClass(pod);
       const steps = [...parents[qos], `pod${uid}`];
+      let { given } = this.#pods.get(uid) ?? {};
       // What is there already has its limits: only a resize changes them, step by step.
       if (!this.#tree.exists(this.#names.path(steps))) {
         await this.#create(steps);
         await this.#apply(steps, this.#limitsOf(pod));
+        given = this.limits(pod);
       }
-      this.#pods.set(uid, { steps, qos, requests: podRequests(pod) });
+      this.#pods.set(uid, { steps, qos, requests: podRequests(pod), ...(given ? { given } : {}) });
       await this.#shareClasses();
       return this.#names.parent(steps);
     });
@@ -118,10 +122,20 @@ class QosPodCgroups implements PodCgroups {
     };
   }
 
-  async change(pod: Pod, limits: CgroupLimits): Promise<void> {
+  isOpen(pod: Pod): boolean {
+    const given = this.#pods.get(pod.metadata.uid)?.given;
+    if (!given) return false;
+    const wanted = this.limits(pod);
+    return (Object.keys(wanted) as (keyof PodCgroupState)[]).some((name) => wanted[name] !== given[name]);
+  }
+
+  async change(pod: Pod, limits: Partial<PodCgroupState>): Promise<void> {
     const steps = this.#stepsOf(pod);
     await this.#apply(steps, limits);
-    this.#pods.set(pod.metadata.uid, { steps, qos: qosClass(pod), requests: podRequests(pod) });
+    const before = this.#pods.get(pod.metadata.uid)?.given;
+    const given = before && { ...before, ...limits };
+    const known: KnownPod = { steps, qos: qosClass(pod), requests: podRequests(pod), ...(given ? { given } : {}) };
+    this.#pods.set(pod.metadata.uid, known);
     await this.#shareClasses();
   }
 
@@ -221,6 +235,9 @@ class FlatPodCgroups implements PodCgroups {
     return { cpuShares: 2, cpuQuotaUs: -1, cpuPeriodUs: 100_000, memoryBytes: -1 };
   }
   current(): undefined {}
+  isOpen(): boolean {
+    return false;
+  }
   async change(): Promise<void> {}
   async remove(): Promise<void> {}
   async collect(): Promise<void> {}

@@ -132,6 +132,40 @@ describe('resizes', { concurrency: beside }, () => {
       await pods.remove('policy');
     });
 
+    test('a pod that is resized before its containers run has the room that they need', async () => {
+      const given = { requests: { memory: '16Mi' }, limits: { memory: '32Mi' } };
+      await pods.create('early', {
+        initContainers: [
+          sized(given, {
+            name: 'init',
+            script: 'while [ ! -e /go/on ]; do sleep 0.1; done',
+            volumeMounts: [{ name: 'go', mountPath: '/go' }],
+          }),
+        ],
+        containers: [sized(given)],
+        volumes: [{ name: 'go', emptyDir: {} }],
+      } as Partial<PodSpec>);
+      await pods.until('init runs', 'early', (pod) => containerOf(pod, 'init')?.state?.running);
+      await resize('early', one({ requests: { memory: '48Mi' }, limits: { memory: '96Mi' } }));
+      const granted = await pods.until(
+        'granted',
+        'early',
+        (pod) => pod.status?.allocatedResources?.['memory'] === '48Mi',
+      );
+      await pollUntil('the cgroup has grown', () => cgroupOf(granted).memory === 96 * mebibyte, {
+        timeoutMs: 20_000,
+        intervalMs: 50,
+      });
+      await pods.exec('early', ['touch', '/go/on'], 'init');
+      const pod = await pods.until(
+        'in force',
+        'early',
+        (seen) => containerOf(seen)?.resources?.limits?.['memory'] === '96Mi' && isSettled(seen),
+      );
+      assert.equal(restarts(pod), 0);
+      await pods.remove('early');
+    });
+
     test('sidecars are resized as the apps are, and ordinary init containers that still run', async () => {
       const given = { requests: { cpu: '20m', memory: '16Mi' }, limits: { memory: '32Mi' } };
       await pods.create('sidecar', {
