@@ -9,6 +9,7 @@ import { type Clock, pollUntil, systemClock } from '../../async/index.ts';
 import { createLogger } from '../../log/index.ts';
 import { createGrpcClient } from '../../wire/grpc/index.ts';
 import { KubeletMetrics } from '../metrics/kubelet-metrics.ts';
+import { PluginWatcher } from '../plugins/index.ts';
 import { TestDevicePlugin } from '../testing/device-plugin.ts';
 import { makeContainer, makePod } from '../testing/pods.ts';
 import { readDeviceState, writeDeviceState } from './device-checkpoint.ts';
@@ -183,6 +184,25 @@ describe('device plugins', () => {
     ]);
     aheadMs = 300_000;
     assert.deepEqual(manager.counts().get(resource), { capacity: 0, allocatable: 0 });
+  });
+
+  it('may register by plugins_registry instead, and go with their socket', async () => {
+    const registry = join(directory, 'registry');
+    const handlers = { DevicePlugin: manager.plugins };
+    const watcher = new PluginWatcher({ directory: registry, handlers, clock: systemClock, log });
+    await watcher.start();
+    const other = new TestDevicePlugin(resource, registry, healthy('x'));
+    try {
+      await other.serve(true);
+      await allocatable(1);
+      await until('told', () => other.calls.includes('registered'));
+      await other[Symbol.asyncDispose]();
+      await allocatable(0);
+      assert.equal(manager.counts().get(resource)!.capacity, 1);
+    } finally {
+      await other[Symbol.asyncDispose]();
+      await watcher.stop();
+    }
   });
 
   it('are refused for another version or a name that is not theirs to give', async () => {
