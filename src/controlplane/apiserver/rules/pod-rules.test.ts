@@ -205,3 +205,28 @@ test('rules of restart, variables from files and other names are checked', () =>
       errors.join(),
     );
 });
+
+test('who a pod may be is checked: user namespaces, AppArmor, groups, options of another system', () => {
+  const withContainer = (container: object, spec: object = {}) =>
+    check(makePod({ containers: [{ name: 'c', image: 'x:1', ...container }], ...spec }));
+  assert.deepEqual(check(makePod({ hostUsers: false, hostPID: true })), [
+    'spec.HostPID: Forbidden: when `hostUsers` is false',
+  ]);
+  const unmasked = { securityContext: { procMount: 'Unmasked' } };
+  assert.deepEqual(withContainer(unmasked, { hostUsers: false }), []);
+  assert.match(withContainer(unmasked)[0]!, /procMount: Invalid value: "Unmasked": `hostUsers` must be false/);
+  const armored = (appArmorProfile: object) => withContainer({ securityContext: { appArmorProfile } });
+  assert.deepEqual(armored({ type: 'Localhost', localhostProfile: 'mine' }), []);
+  assert.match(armored({ type: 'Localhost' })[0]!, /localhostProfile: Required value: must be set/);
+  assert.match(armored({ type: 'Localhost', localhostProfile: ' mine' })[0]!, /must not be padded with whitespace/);
+  assert.match(armored({ type: 'Unconfined', localhostProfile: 'x' })[0]!, /can only be set when AppArmor type/);
+  assert.match(armored({ type: 'Other' })[0]!, /Unsupported value: "Other"/);
+  const strict = { supplementalGroupsPolicy: 'Never', supplementalGroups: [-1] };
+  assert.equal(check(makePod({ securityContext: strict })).length, 2);
+  const windows = { securityContext: { windowsOptions: { runAsUserName: 'x' } } };
+  assert.deepEqual(check(makePod(windows)), []);
+  assert.match(
+    check(makePod({ ...windows, os: { name: 'linux' } }))[0]!,
+    /windows options cannot be set for a linux pod/,
+  );
+});

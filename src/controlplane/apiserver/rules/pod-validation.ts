@@ -5,6 +5,7 @@ import { validateHostnameOverride } from './life-validation.ts';
 import { validateAnnotations, validateLabelSelector, validateLabels } from './metadata-validation.ts';
 import { checkIpAddress, checkLabelName, checkLabelValue, checkQualifiedName, checkSubdomain } from './names.ts';
 import { validatePodLevelResources } from './pod-level-resources.ts';
+import { validatePodUsers } from './pod-users-validation.ts';
 import { validateVolumes } from './volume-validation.ts';
 
 const dnsPolicies = ['ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None'];
@@ -33,7 +34,7 @@ export function validatePodSpec(
   errors.push(...validateNames(spec, field));
   errors.push(...validateHostnameOverride(spec, field));
   errors.push(...validateNumbers(spec, field));
-  errors.push(...validatePodSecurity(spec, `${field}.securityContext`));
+  errors.push(...validatePodSecurity(spec, `${field}.securityContext`), ...validatePodUsers(spec, field));
   (spec.tolerations ?? []).forEach((one: any, index: number) => {
     errors.push(...validateToleration(one, `${field}.tolerations[${index}]`));
   });
