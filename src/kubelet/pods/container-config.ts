@@ -6,6 +6,7 @@ import { type ContainerConfigSchema, NamespaceMode, Signal } from '../../api/cri
 import type { Container, EphemeralContainer, Pod } from '../../api/index.ts';
 import { describeError, PodError } from '../errors.ts';
 import type { PresentImage } from '../images/image-puller.ts';
+import { isSelinuxOn } from '../security/selinux.ts';
 import type { UserNamespace } from '../security/user-namespaces.ts';
 import { inNodeOrder } from '../status/pod-status.ts';
 import { withGrant } from './container-grant.ts';
@@ -157,7 +158,7 @@ async function ownMounts(kit: PodKit, parts: ContainerParts, mounts: Mount[]): P
     const names = podHostname(pod, kit.settings.configuration.clusterDomain);
     const hostFile = pod.spec!.hostNetwork ? await readHostFile() : '';
     await writeFile(file, hostsFile(pod, names, sandbox.ips, hostFile), { mode: 0o644 });
-    own.push({ containerPath: '/etc/hosts', hostPath: file });
+    own.push({ containerPath: '/etc/hosts', hostPath: file, selinuxRelabel: isSelinuxOn() });
   }
   const messagePath = container.terminationMessagePath || '/dev/termination-log';
   if (!taken.has(messagePath)) {
@@ -167,7 +168,7 @@ async function ownMounts(kit: PodKit, parts: ContainerParts, mounts: Mount[]): P
     const handle = await open(file, 'w', 0o666);
     await handle.chmod(0o666);
     await handle.close();
-    own.push({ containerPath: messagePath, hostPath: file });
+    own.push({ containerPath: messagePath, hostPath: file, selinuxRelabel: isSelinuxOn() });
   }
   return own;
 }

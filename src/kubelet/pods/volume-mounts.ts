@@ -3,6 +3,7 @@ import { type Mount as CriMount, MountPropagation } from '../../api/cri/index.ts
 import type { Container, Pod, Volume, VolumeMount } from '../../api/index.ts';
 import { PodError } from '../errors.ts';
 import { canReadOnlyRecursively } from '../security/recursive-read-only.ts';
+import { needsLabel } from '../security/selinux.ts';
 import { expandVariables } from './expand.ts';
 import type { PodKit } from './kit.ts';
 import { runtimeHandlerOf } from './runtime-handler.ts';
@@ -32,6 +33,7 @@ export async function volumeMounts(kit: PodKit, pod: Pod, parts: MountParts): Pr
       readonly: (mount.readOnly ?? false) || (volume !== undefined && isReadOnlyVolume(volume)),
       recursiveReadOnly: await recursiveReadOnly(kit, pod, mount),
       propagation: propagation(mount),
+      selinuxRelabel: volume !== undefined && needsLabel(volume, isReadOnlyVolume(volume)),
     };
     const subPath = expandSubPath(mount, environment);
     if (volume?.image) {

@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, it } from 'node:test';
+import { afterEach, beforeEach, describe, it, test } from 'node:test';
 import { NamespaceMode } from '../../api/cri/index.ts';
 import type { Node } from '../../api/index.ts';
 import { forbiddenSysctl, normalizedSysctl, sysctlPatternProblem } from '../admission/sysctls.ts';
 import { makePod } from '../testing/pods.ts';
 import { checkUserNamespaces, idUnit, readIdRange } from './id-range.ts';
 import { canReadOnlyRecursively } from './recursive-read-only.ts';
+import { needsLabel } from './selinux.ts';
 import { UserNamespaces } from './user-namespaces.ts';
 
 let root: string;
@@ -135,6 +136,17 @@ describe('recursively read-only mounts', () => {
     assert.equal(canReadOnlyRecursively(node, 'old'), false);
     assert.equal(canReadOnlyRecursively(undefined, ''), false);
   });
+});
+
+test('with SELinux the volumes that are made for a pod get the label of its containers', () => {
+  const labelled = (volume: object, readOnly = false, enabled = true) =>
+    needsLabel({ name: 'v', ...volume }, readOnly, enabled);
+  assert.equal(labelled({ configMap: { name: 'x' } }, true), true);
+  assert.equal(labelled({ emptyDir: {} }), true);
+  assert.equal(labelled({ emptyDir: {} }, false, false), false);
+  assert.equal(labelled({ hostPath: { path: '/' } }), false);
+  assert.equal(labelled({ persistentVolumeClaim: { claimName: 'c' } }), true);
+  assert.equal(labelled({ persistentVolumeClaim: { claimName: 'c' } }, true), false);
 });
 
 describe('sysctls', () => {

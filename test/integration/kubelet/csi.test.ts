@@ -496,5 +496,13 @@ describe('volumes of CSI drivers', { concurrency: 8 }, () => {
     await until('the driver is asked', () => plain.requests('NodeGetVolumeStats', 'measured').length > 0);
     const [asked] = plain.requests('NodeGetVolumeStats', 'measured');
     assert.equal(asked.volumePath, join(root, 'pods', uid, 'volumes/kubernetes.io~csi/measured/mount'));
+    await until('the volume in the summary', async () => {
+      const text = await cluster.kubectl(['get', '--raw', '/api/v1/nodes/node-1/proxy/stats/summary']);
+      const pod = JSON.parse(text).pods.find(({ podRef }: any) => podRef.name === 'measured');
+      const volume = pod?.volume?.find(({ name }: any) => name === 'data');
+      return (
+        volume?.capacityBytes > 0 && volume.pvcRef?.name === 'measured' && volume.volumeHealthStats?.abnormal === false
+      );
+    });
   });
 });
