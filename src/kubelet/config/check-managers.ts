@@ -16,6 +16,7 @@ interface ManagerFields {
   kubeReservedCgroup: string;
   reservedMemory?: { numaNode?: unknown; limits?: Record<string, unknown> }[];
   featureGates: Record<string, boolean>;
+  shutdownGracePeriodByPodPriority?: unknown[];
 }
 
 /** Checks those fields, as far as they can be without knowing the machine. `fail` throws, naming the field. */
@@ -38,6 +39,8 @@ export function checkManagerFields(fields: ManagerFields, fail: (field: string, 
   const cpus = attempt('reservedSystemCPUs', () => parseCpuSet(fields.reservedSystemCPUs));
   if (cpus.size > 0 && (fields.systemReservedCgroup || fields.kubeReservedCgroup))
     fail('reservedSystemCPUs', 'cannot be used with systemReservedCgroup or kubeReservedCgroup');
+  onlyFields('reservedMemory', reservedMemory, ['numaNode', 'limits'], fail);
+  checkPriorities(fields.shutdownGracePeriodByPodPriority ?? [], fail);
   const seen = new Set<string>();
   reservedMemory.forEach(({ numaNode, limits = {} }, index) => {
     const field = `reservedMemory[${index}]`;
@@ -57,4 +60,28 @@ export function checkManagerFields(fields: ManagerFields, fail: (field: string, 
     fail('reservedMemory', 'is for memoryManagerPolicy Static');
   if (reservedMemory.length === 0 && fields.memoryManagerPolicy === 'Static')
     fail('reservedMemory', 'memoryManagerPolicy Static needs to know on which NUMA nodes memory is reserved');
+}
+
+type Fail = (field: string, message: string) => never;
+
+/** Lists of objects have the fields that they may have, and no others. */
+function onlyFields(field: string, list: readonly unknown[], names: readonly string[], fail: Fail): void {
+  for (const [index, one] of list.entries()) {
+    if (typeof one !== 'object' || one === null || Array.isArray(one)) fail(`${field}[${index}]`, 'must be an object');
+    const other = Object.keys(one as object).find((name) => !names.includes(name));
+    if (other) fail(`${field}[${index}].${other}`, 'unknown field');
+  }
+}
+
+function checkPriorities(list: readonly unknown[], fail: Fail): void {
+  const field = 'shutdownGracePeriodByPodPriority';
+  onlyFields(field, list, ['priority', 'shutdownGracePeriodSeconds'], fail);
+  for (const [index, one] of (list as Record<string, unknown>[]).entries()) {
+    const { priority, shutdownGracePeriodSeconds: seconds } = one;
+    if (!Number.isInteger(priority)) fail(`${field}[${index}].priority`, 'must be a whole number');
+    if (!Number.isInteger(seconds) || (seconds as number) < 0)
+      fail(`${field}[${index}].shutdownGracePeriodSeconds`, 'must be a whole number of at least 0');
+    if (list.findIndex((other) => (other as typeof one)['priority'] === priority) !== index)
+      fail(`${field}[${index}].priority`, `${priority} is there twice`);
+  }
 }
