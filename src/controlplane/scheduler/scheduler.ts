@@ -5,9 +5,10 @@ import type { Logger } from '../../log/index.ts';
 import { ClusterState } from './cluster-state.ts';
 import { type Decision, decide } from './decide.ts';
 import { type PodInfo, podInfoOf, podRequests } from './pod-info.ts';
-import { SchedulingQueue } from './scheduling-queue.ts';
+import { hasClaims, SchedulingQueue } from './scheduling-queue.ts';
 import type { VolumeStep } from './storage-objects.ts';
 import type { VolumeBinding } from './volume-binding.ts';
+import type { VolumeState } from './volume-state.ts';
 
 /** What a {@link Scheduler} works with. */
 export interface SchedulerParts {
@@ -16,8 +17,8 @@ export interface SchedulerParts {
   /** Bindings under way at once. */
   concurrency: number;
   recorder: EventRecorder;
-  /** Needed when the cluster's state knows of volumes. */
-  volumeBinding?: VolumeBinding;
+  /** Begins to watch what storage is made of; called before the first pod that has a claim. */
+  openStorage(): Promise<{ state: VolumeState; binding: VolumeBinding }>;
   log: Logger;
   clock: Clock;
 }
@@ -34,6 +35,8 @@ export class Scheduler {
   readonly #parts: SchedulerParts;
   readonly #queue: SchedulingQueue;
   readonly #writes = new Set<Promise<void>>();
+  #volumeBinding: VolumeBinding | undefined;
+  #storage: Promise<void> | undefined;
   /** Pods that wait for their volumes, by uid. */
   readonly #volumeWaits = new Map<string, AbortController>();
   #started = false;
@@ -95,7 +98,7 @@ export class Scheduler {
 
   /** Takes over that something about claims, volumes or their classes has changed. */
   onStorage(): void {
-    this.#parts.volumeBinding?.notice();
+    this.#volumeBinding?.notice();
     this.#queue.notice('storage');
   }
 
@@ -129,6 +132,10 @@ export class Scheduler {
     setImmediate(() => this.#pump());
   }
   #schedule(info: PodInfo): void {
+    if (hasClaims(info) && !this.cluster.volumes) {
+      void this.#openStorage().then(() => this.#stopped || this.#queue.add(info));
+      return;
+    }
     const seen = this.#queue.changes;
     let decision: Decision;
     try {
@@ -149,6 +156,13 @@ export class Scheduler {
       this.#write(this.#tellRefused(info, decision));
     }
   }
+  #openStorage(): Promise<void> {
+    this.#storage ??= this.#parts.openStorage().then(({ state, binding }) => {
+      this.cluster.volumes = state;
+      this.#volumeBinding = binding;
+    });
+    return this.#storage;
+  }
   #write(promise: Promise<void>): void {
     this.#writes.add(promise);
     void promise.finally(() => {
@@ -162,10 +176,10 @@ export class Scheduler {
     const abort = new AbortController();
     this.#volumeWaits.set(info.uid, abort);
     try {
-      const writing = this.#parts.volumeBinding!.write(steps);
+      const writing = this.#volumeBinding!.write(steps);
       this.#write(writing.catch(() => {}));
       await writing;
-      await this.#parts.volumeBinding!.bound(info, node, abort.signal);
+      await this.#volumeBinding!.bound(info, node, abort.signal);
       this.#write(this.#bind(info, node));
     } catch (error) {
       this.cluster.forget(info.uid);

@@ -89,7 +89,7 @@ export class SchedulingQueue {
     this.changes++;
     for (const [key, { info, aboutPods }] of this.#refused) {
       if (change === 'podPlaced' && !aboutPods) continue;
-      if (change === 'storage' && !hasStorage(info)) continue;
+      if (change === 'storage' && !hasClaims(info)) continue;
       this.#refused.delete(key);
       // A node that comes or a pod that goes is worth an immediate look the first few times.
       const delayMs = this.#backoff.current(key);
@@ -126,6 +126,7 @@ export class SchedulingQueue {
   }
 }
 
-function hasStorage({ pod }: PodInfo): boolean {
+/** Whether a pod has claims, or volumes that get some. */
+export function hasClaims({ pod }: PodInfo): boolean {
   return (pod.spec.volumes ?? []).some(({ persistentVolumeClaim, ephemeral }) => persistentVolumeClaim ?? ephemeral);
 }

@@ -43,19 +43,27 @@ export function startScheduler(config: SchedulerConfig, context: { log: Logger; 
     clock: context.clock,
     burst: 50,
   });
-  const storage = storageStores(informers);
-  const volumeBinding = new VolumeBinding({ client, claims: storage.claims, clock: context.clock });
-  const scheduler = new Scheduler({ client, schedulerName, concurrency, recorder, volumeBinding, ...context });
-  scheduler.cluster.volumes = new VolumeState(storage, () => scheduler.cluster.nodes.values());
+  const ends: (() => void)[] = [];
+  // Most clusters start without a pod that has a claim: what storage is made of is watched from the first such pod on.
+  const openStorage = async () => {
+    const storage = storageStores(informers);
+    const stores = Object.values(storage);
+    ends.push(...stores.map((store) => store.subscribe(() => scheduler.onStorage())));
+    await Promise.all(stores.map((store) => store.informer.synced));
+    const binding = new VolumeBinding({ client, claims: storage.claims, clock: context.clock });
+    return { binding, state: new VolumeState(storage, () => scheduler.cluster.nodes.values()) };
+  };
+  const scheduler: Scheduler = new Scheduler({
+    ...{ client, schedulerName, concurrency, recorder, openStorage },
+    ...context,
+  });
   scheduler.cluster.namespaceLabels = (name) => namespaces.get(name)?.metadata.labels;
-  const ends = [
+  ends.push(
     pods.subscribe((_key, now, before) => scheduler.onPod(now, before)),
     nodes.subscribe((key, now, before) => scheduler.onNode(key, now, before)),
-    ...Object.values(storage).map((store) => store.subscribe(() => scheduler.onStorage())),
-  ];
+  );
   const ready = (async () => {
-    const stores = [pods, nodes, namespaces, ...Object.values(storage)];
-    await Promise.all(stores.map((store) => store.informer.synced));
+    await Promise.all([pods, nodes, namespaces].map((store) => store.informer.synced));
     // A shared cache may have been filled before we subscribed.
     for (const node of nodes.list()) scheduler.onNode(node.metadata.name, node, undefined);
     for (const pod of pods.list()) scheduler.onPod(pod, undefined);
