@@ -277,9 +277,10 @@ describe('eviction', { concurrency: 2 }, () => {
         ['Evicted', 'Pod was rejected: The node had condition: [MemoryPressure]. '],
       );
       const evicted = await failed('burstable');
+      // A busy machine may not have come to run it: then there are no containers to tell of.
       assert.match(
         evicted.message,
-        /^The node was low on resource: memory\. Threshold quantity: 900Ti, available: .*Container main was using \d+(\w)*, request is 8Ki, has larger consumption of memory\. /,
+        /^The node was low on resource: memory\. Threshold quantity: 900Ti, available: \w+\. (Container main was using \w+, request is 8Ki, has larger consumption of memory\. )?$/,
       );
       await cluster.kubectl(['wait', '--for=condition=Ready', 'pod/kept', '--timeout=30s']);
     });
