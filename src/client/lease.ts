@@ -13,7 +13,8 @@ export interface LeaseOptions {
   durationSeconds: number;
   /** Time between renewals, milliseconds. */
   renewMs: number;
-  ownerReferences?: Lease['metadata']['ownerReferences'];
+  /** Who owns it at the time when it is made. */
+  ownerReferences?: () => Lease['metadata']['ownerReferences'] | undefined;
   log?: Logger;
   clock?: Clock;
 }
@@ -42,10 +43,11 @@ async function renew(client: ApiClient, options: LeaseOptions, clock: Clock, sig
     await client.patch(resources.leases, name, { spec }, { namespace, type: 'merge', signal });
   } catch (error) {
     if (!isNotFound(error)) throw error;
+    const owners = ownerReferences?.();
     try {
       await client.create(
         resources.leases,
-        { metadata: { name, namespace, ...(ownerReferences ? { ownerReferences } : {}) }, spec },
+        { metadata: { name, namespace, ...(owners ? { ownerReferences: owners } : {}) }, spec },
         { namespace, signal },
       );
     } catch (failure) {

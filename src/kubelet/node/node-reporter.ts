@@ -1,21 +1,17 @@
 import { type ContainerImage, type Node, type NodeStatus, resources } from '../../api/index.ts';
 import type { Clock, Timer } from '../../async/index.ts';
-import {
-  type ApiClient,
-  createInformer,
-  type EventRecorder,
-  isAlreadyExists,
-  isNotFound,
-  keepLease,
-} from '../../client/index.ts';
+import { type ApiClient, createInformer, type EventRecorder, isNotFound, keepLease } from '../../client/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { durationMs } from '../config/duration.ts';
+import { isFeatureOn } from '../config/feature-gates.ts';
 import type { KubeletSettings } from '../config/settings.ts';
 import { hardEvictionReservation } from '../eviction/thresholds.ts';
-import { type NodeInputs, type NodePressure, type NodeReporter, nodePressures } from '../pods/ports.ts';
+import type { NodeInputs, NodeReporter } from '../pods/ports.ts';
 import type { RuntimeClient } from '../pods/runtime-client.ts';
 import { type MachineCapacity, mostPods, reservationsOf, totalReserved } from '../resources/index.ts';
-import { makeNodeStatus, type NodeFacts, type RuntimeFacts, wellKnownLabels } from './node-status.ts';
+import { NodeEvents } from './node-events.ts';
+import { makeNodeStatus, type NodeFacts, type RuntimeFacts } from './node-status.ts';
+import { draftNode, registerNode, statusPatch } from './registration.ts';
 import { readImages, readRuntimeFacts } from './runtime-facts.ts';
 
 /** What the reporter of a node needs. */
@@ -34,6 +30,10 @@ export interface NodeReporterOptions {
 
 /** While something is wrong the runtime is asked this often, milliseconds; so Ready follows at once when it is well. */
 const problemCheckMs = 100;
+/** … and, when it stays wrong, at least this often. */
+const longestProblemCheckMs = 1_000;
+/** An API server that does not answer is tried again at least this often, milliseconds. */
+const longestRetryMs = 7_000;
 
 /** Registers the node, then writes its status on change and at intervals, and keeps its Lease. */
 export function startNodeReporter(options: NodeReporterOptions): NodeReporter {
@@ -56,12 +56,21 @@ class ApiNodeReporter implements NodeReporter {
   #pending: Timer | undefined;
   #working = false;
   #again = false;
-  #wasReady = false;
-  /** The pressures as last told. */
-  readonly #pressures = new Map<NodePressure, string>();
+  #registered: () => void = () => {};
+  /** Resolves when the Node is there. */
+  readonly #isRegistered: Promise<void>;
+  #retryMs = problemCheckMs;
+  #failure = '';
+  #bootId: string | undefined;
+  readonly #events: NodeEvents;
+  readonly #deviceNames = new Set<string>();
 
   constructor(options: NodeReporterOptions) {
     this.#options = options;
+    this.#events = new NodeEvents(options.settings.nodeName, options.events);
+    this.#isRegistered = new Promise((resolve) => {
+      this.#registered = resolve;
+    });
     this.ready = options.client
       ? new Promise((resolve) => {
           this.#markReady = resolve;
@@ -72,6 +81,7 @@ class ApiNodeReporter implements NodeReporter {
   start(): void {
     const { client, settings, clock, log } = this.#options;
     const { nodeName } = settings;
+    this.#events.starting();
     if (client) {
       const informer = createInformer(client, resources.nodes, {
         fieldSelector: `metadata.name=${nodeName}`,
@@ -79,6 +89,7 @@ class ApiNodeReporter implements NodeReporter {
         clock,
         onChange: (_key, now) => {
           this.#seen = now;
+          if (now) this.#events.schedulable(now);
           // Somebody deleted the node: register it again.
           if (!now) this.changed();
         },
@@ -90,7 +101,7 @@ class ApiNodeReporter implements NodeReporter {
   }
 
   node(): Node | undefined {
-    return this.#seen ?? this.#draft(this.#status());
+    return this.#seen ?? draftNode(this.#options.settings, this.#status());
   }
   hostIps(): string[] {
     return this.#options.settings.nodeIps;
@@ -109,9 +120,11 @@ class ApiNodeReporter implements NodeReporter {
   async #keepLease(client: ApiClient): Promise<void> {
     const { settings, clock, log } = this.#options;
     const durationSeconds = settings.configuration.nodeLeaseDurationSeconds;
-    await this.ready;
-    const uid = this.#seen?.metadata.uid;
-    const owner = uid ? [{ apiVersion: 'v1', kind: 'Node', name: settings.nodeName, uid }] : undefined;
+    await this.#isRegistered;
+    const owner = () => {
+      const uid = this.#seen?.metadata.uid;
+      return uid ? [{ apiVersion: 'v1', kind: 'Node', name: settings.nodeName, uid }] : undefined;
+    };
     const lease = {
       name: settings.nodeName,
       namespace: 'kube-node-lease',
@@ -121,7 +134,7 @@ class ApiNodeReporter implements NodeReporter {
       log,
       clock,
     };
-    await keepLease(client, { ...lease, ...(owner ? { ownerReferences: owner } : {}) }, this.#stop.signal);
+    await keepLease(client, { ...lease, ownerReferences: owner }, this.#stop.signal);
   }
 
   #schedule(ms: number): void {
@@ -141,15 +154,35 @@ class ApiNodeReporter implements NodeReporter {
     try {
       await this.#look();
       if (this.#options.client) await this.#write(this.#options.client);
-      if (this.#problem() !== undefined) nextMs = problemCheckMs;
+      this.#failure = '';
+      if (this.#problem() === undefined) this.#retryMs = problemCheckMs;
+      else nextMs = Math.min(nextMs, this.#backOff(longestProblemCheckMs));
     } catch (error) {
-      if (!this.#stop.signal.aborted) this.#options.log.debug('node status not written', { error });
-      nextMs = problemCheckMs;
+      this.#tellFailure(error);
+      nextMs = Math.min(nextMs, this.#backOff(longestRetryMs));
     } finally {
       this.#working = false;
     }
     this.#schedule(this.#again ? 0 : nextMs);
     this.#again = false;
+  }
+
+  #backOff(longestMs: number): number {
+    const waitMs = Math.min(this.#retryMs, longestMs);
+    this.#retryMs = waitMs * 1.25;
+    return waitMs;
+  }
+
+  /** Each failure once: an API server that is away for an hour is one. */
+  #tellFailure(error: unknown): void {
+    if (this.#stop.signal.aborted) return;
+    const text = error instanceof Error ? error.message : String(error);
+    const isNew = text !== this.#failure;
+    this.#failure = text;
+    this.#options.log[isNew ? 'warn' : 'debug']('the node is not written', {
+      node: this.#options.settings.nodeName,
+      error,
+    });
   }
 
   #problem(): string | undefined {
@@ -171,10 +204,14 @@ class ApiNodeReporter implements NodeReporter {
     return {
       nodeName: settings.nodeName,
       addresses: settings.nodeIps,
+      cloudAddresses: settings.externalCloud ? this.#seen?.status?.addresses : undefined,
+      declaresFeatures: isFeatureOn(configuration.featureGates, 'NodeDeclaredFeatures'),
       capacity,
       maxPods: mostPods(configuration, capacity),
       reserved: totalReserved(reservationsOf(settings)),
-      evictionReserved: hardEvictionReservation(configuration, capacity),
+      evictionReserved: settings.ignoreEvictionInAllocatable
+        ? { memoryBytes: 0, storageBytes: 0 }
+        : hardEvictionReservation(configuration, capacity),
       pressures: inputs.pressures(),
       localStorage: configuration.localStorageCapacityIsolation,
       kubeletVersion,
@@ -187,37 +224,34 @@ class ApiNodeReporter implements NodeReporter {
         supplementalGroupsPolicy: false,
       },
       images: this.#images,
-      devices: inputs.devices(),
+      devices: this.#devices(),
       volumesInUse: inputs.volumesInUse() ?? this.#seen?.status?.volumesInUse ?? [],
       problem: inputs.podLifecycleProblem(),
     };
+  }
+
+  /** Those of plugins; of a plugin that has gone there are none. */
+  #devices(): NodeFacts['devices'] {
+    const devices = new Map(this.#options.inputs.devices());
+    for (const name of devices.keys()) this.#deviceNames.add(name);
+    for (const name of this.#deviceNames) if (!devices.has(name)) devices.set(name, { capacity: 0, allocatable: 0 });
+    return devices;
   }
 
   #status(): NodeStatus {
     return makeNodeStatus(this.#facts(), this.#seen, apiTime(this.#options.clock.now()));
   }
 
-  #draft(status: NodeStatus): Node {
-    const { settings } = this.#options;
-    const taints = settings.configuration.registerWithTaints;
-    return {
-      metadata: {
-        name: settings.nodeName,
-        labels: { ...wellKnownLabels(settings.nodeName), ...settings.nodeLabels },
-        annotations: { 'volumes.kubernetes.io/controller-managed-attach-detach': 'true' },
-      },
-      spec: {
-        ...(taints?.length ? { taints } : {}),
-        ...(settings.configuration.providerID ? { providerID: settings.configuration.providerID } : {}),
-      },
-      status,
-    } as unknown as Node;
-  }
-
   async #write(client: ApiClient): Promise<void> {
     const { settings, clock } = this.#options;
     const { nodeName, configuration } = settings;
-    if (!this.#seen) await this.#register(client);
+    if (!this.#seen) {
+      if (!configuration.registerNode) this.#seen = await client.get(resources.nodes, nodeName);
+      else this.#seen = await registerNode(client, settings, this.#status());
+      this.#written = undefined;
+    }
+    this.#registered();
+    this.#noteBoot();
     const status = this.#status();
     const content = JSON.stringify({
       ...status,
@@ -226,12 +260,8 @@ class ApiNodeReporter implements NodeReporter {
     const due = clock.monotonic() - this.#writtenAt >= durationMs(configuration.nodeStatusReportFrequency);
     if (content !== this.#written || due) {
       try {
-        this.#seen = await client.patch(
-          resources.nodes,
-          nodeName,
-          { status },
-          { type: 'strategic', subresource: 'status' },
-        );
+        const patch = statusPatch(status, this.#seen.status);
+        this.#seen = await client.patch(resources.nodes, nodeName, patch, { type: 'strategic', subresource: 'status' });
       } catch (error) {
         if (isNotFound(error)) this.#seen = undefined;
         throw error;
@@ -242,62 +272,18 @@ class ApiNodeReporter implements NodeReporter {
       });
       this.#writtenAt = clock.monotonic();
     }
-    this.#noteReady(status);
-    this.#notePressures(status);
+    this.#events.status(status);
+    if (status.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True')) this.#markReady();
   }
 
-  async #register(client: ApiClient): Promise<void> {
-    const draft = this.#draft(this.#status());
-    try {
-      this.#seen = await client.create(resources.nodes, draft);
-      this.#written = undefined;
-    } catch (error) {
-      if (!isAlreadyExists(error)) throw error;
-      const existing = await client.get(resources.nodes, draft.metadata.name);
-      const labels = draft.metadata.labels!;
-      const differs = Object.entries(labels).some(([key, value]) => existing.metadata.labels?.[key] !== value);
-      this.#seen = differs
-        ? await client.patch(resources.nodes, draft.metadata.name, { metadata: { labels } }, { type: 'merge' })
-        : existing;
-    }
-  }
-
-  /** Tells of changes of readiness by events, and once for all when the node is Ready for the first time. */
-  #noteReady(status: NodeStatus): void {
-    const ready = status.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false;
-    if (ready === this.#wasReady) return;
-    this.#wasReady = ready;
-    const { nodeName } = this.#options.settings;
-    const reason = ready ? 'NodeReady' : 'NodeNotReady';
-    this.#options.events?.event(
-      { kind: 'Node', name: nodeName, uid: nodeName },
-      'Normal',
-      reason,
-      `Node ${nodeName} status is now: ${reason}`,
-    );
-    if (ready) this.#markReady();
-  }
-
-  /** Tells of what begins or ceases to run short. */
-  #notePressures(status: NodeStatus): void {
-    const { nodeName } = this.#options.settings;
-    for (const type of nodePressures) {
-      const is = status.conditions?.find((one) => one.type === type)?.status;
-      if (is === undefined || this.#pressures.get(type) === is) continue;
-      this.#pressures.set(type, is);
-      const reason = pressureEvents[type][is === 'True' ? 1 : 0];
-      const node = { kind: 'Node', name: nodeName, uid: nodeName };
-      this.#options.events?.event(node, 'Normal', reason, `Node ${nodeName} status is now: ${reason}`);
-    }
+  /** The Node says under which boot it was last written. */
+  #noteBoot(): void {
+    const before = this.#seen?.status?.nodeInfo?.bootID;
+    const { bootID } = this.#status().nodeInfo!;
+    if (this.#bootId === undefined && before && before !== bootID) this.#events.rebooted(bootID);
+    this.#bootId = bootID;
   }
 }
-
-/** The reason of the event when a node begins or ceases to run short of something. */
-const pressureEvents: Record<NodePressure, readonly [none: string, some: string]> = {
-  MemoryPressure: ['NodeHasSufficientMemory', 'NodeHasInsufficientMemory'],
-  DiskPressure: ['NodeHasNoDiskPressure', 'NodeHasDiskPressure'],
-  PIDPressure: ['NodeHasSufficientPID', 'NodeHasInsufficientPID'],
-};
 
 /** A time of the API: RFC 3339 in whole seconds. */
 function apiTime(ms: number): string {

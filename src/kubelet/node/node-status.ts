@@ -8,6 +8,10 @@ import { type MachineCapacity, type Reserved, readText } from '../resources/inde
 export interface NodeFacts {
   nodeName: string;
   addresses: string[];
+  /** What a cloud's controller has said where the node is; it has the last word. */
+  cloudAddresses: NodeStatus['addresses'] | undefined;
+  /** Whether it tells which features it has. */
+  declaresFeatures: boolean;
   capacity: MachineCapacity;
   maxPods: number;
   /** What the configuration keeps from pods. */
@@ -59,23 +63,16 @@ export function wellKnownLabels(nodeName: string): Record<string, string> {
 /** The status of a node; conditions keep the times of `before` where nothing changed. `now` is an API time. */
 export function makeNodeStatus(facts: NodeFacts, before: Node | undefined, now: string): NodeStatus {
   const capacity = makeCapacity(facts);
+  const foreign = foreignResources(before, facts);
   const devices = (of: 'capacity' | 'allocatable') =>
     Object.fromEntries([...facts.devices].map(([name, counts]) => [name, String(counts[of])]));
   return {
-    addresses: [
-      ...facts.addresses.map((address) => ({ type: 'InternalIP', address })),
-      { type: 'Hostname', address: facts.nodeName },
-    ],
-    capacity: { ...capacity, ...devices('capacity') },
-    allocatable: { ...makeAllocatable(capacity, facts), ...devices('allocatable') },
+    addresses: facts.cloudAddresses?.length ? facts.cloudAddresses : ownAddresses(facts),
+    capacity: { ...foreign, ...capacity, ...devices('capacity') },
+    allocatable: { ...foreign, ...makeAllocatable(capacity, facts), ...devices('allocatable') },
     conditions: makeConditions(facts, before?.status?.conditions ?? [], now),
     daemonEndpoints: { kubeletEndpoint: { Port: facts.kubeletPort } },
-    declaredFeatures: [
-      'ExtendWebSocketsToKubelet',
-      'InPlacePodLevelResourcesVerticalScaling',
-      'InPlacePodVerticalScalingInitContainers',
-      'RestartAllContainersOnContainerExits',
-    ],
+    ...(facts.declaresFeatures ? { declaredFeatures: [...declaredFeatures] } : {}),
     features: { supplementalGroupsPolicy: facts.runtime.supplementalGroupsPolicy },
     images: facts.images,
     nodeInfo: makeNodeInfo(facts),
@@ -86,6 +83,29 @@ export function makeNodeStatus(facts: NodeFacts, before: Node | undefined, now: 
     // An empty list takes the last name away; a status without the list would leave it there.
     ...(facts.volumesInUse.length > 0 || before?.status?.volumesInUse ? { volumesInUse: facts.volumesInUse } : {}),
   };
+}
+
+/** Features that a scheduler or an API server has to know of, by the names of their gates. */
+const declaredFeatures = [
+  'ExtendWebSocketsToKubelet',
+  'InPlacePodLevelResourcesVerticalScaling',
+  'InPlacePodVerticalScalingInitContainers',
+  'RestartAllContainersOnContainerExits',
+];
+
+function ownAddresses({ addresses, nodeName }: NodeFacts): NonNullable<NodeStatus['addresses']> {
+  return [...addresses.map((address) => ({ type: 'InternalIP', address })), { type: 'Hostname', address: nodeName }];
+}
+
+/** Resources that an administrator has given the node by hand (`example.com/dongle`); all of them can be had. */
+function foreignResources(before: Node | undefined, { devices }: NodeFacts): Record<string, string> {
+  const isForeign = ([name]: [string, unknown]) =>
+    name.includes('/') && !name.split('/')[0]!.endsWith('kubernetes.io') && !devices.has(name);
+  return Object.fromEntries(
+    Object.entries(before?.status?.capacity ?? {})
+      .filter(isForeign)
+      .map(([name, amount]) => [name, String(amount)]),
+  );
 }
 
 function makeCapacity({ capacity, maxPods, localStorage }: NodeFacts): Record<string, string> {
