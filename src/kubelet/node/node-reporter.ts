@@ -59,6 +59,7 @@ class ApiNodeReporter implements NodeReporter {
   #registered: () => void = () => {};
   /** Resolves when the Node is there. */
   readonly #isRegistered: Promise<void>;
+  #isOurs = false;
   #retryMs = problemCheckMs;
   #failure = '';
   #bootId: string | undefined;
@@ -245,10 +246,12 @@ class ApiNodeReporter implements NodeReporter {
   async #write(client: ApiClient): Promise<void> {
     const { settings, clock } = this.#options;
     const { nodeName, configuration } = settings;
-    if (!this.#seen) {
+    // The watch may bring the Node of an earlier life before this one has taken it on.
+    if (!this.#seen || !this.#isOurs) {
       if (!configuration.registerNode) this.#seen = await client.get(resources.nodes, nodeName);
       else this.#seen = await registerNode(client, settings, this.#status());
       this.#written = undefined;
+      this.#isOurs = true;
     }
     this.#registered();
     this.#noteBoot();

@@ -11,6 +11,7 @@ const facts = (more: Partial<NodeFacts> = {}): NodeFacts => ({
   addresses: ['10.0.0.1', 'fd00::1'],
   cloudAddresses: undefined,
   declaresFeatures: true,
+  localStorage: true,
   capacity: {
     cpuMilli: 4000,
     memoryBytes: 1024 * mebibyte,
