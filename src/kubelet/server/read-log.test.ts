@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { appendFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import type { LogOptions } from './log-options.ts';
 import { readLog } from './read-log.ts';
 
@@ -80,4 +81,52 @@ test('following goes through a rotation and ends with the container', async () =
   })();
   await reading;
   assert.equal(text, 'a\nb\nc\nd\n');
+});
+
+const numbered = (from: number, to: number) =>
+  Array.from({ length: to - from }, (_, i) => {
+    const time = new Date(Date.UTC(2026, 0, 2) + (from + i) * 1000).toISOString().replace('Z', '000000Z');
+    return `${time} stdout F line ${from + i}\n`;
+  }).join('');
+const numbersIn = (text: string) => [...text.matchAll(/^line (\d+)$/gm)].map(([, number]) => Number(number));
+const upTo = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+const compress = async (file: string): Promise<void> => {
+  await writeFile(`${file}.gz`, gzipSync(await readFile(file)));
+  await rm(file);
+};
+
+test('rotated files are read too, compressed or not, and a tail goes on in them', async () => {
+  await writeFile(`${path}.20260102-000000`, numbered(0, 100));
+  await compress(`${path}.20260102-000000`);
+  await writeFile(`${path}.20260102-000100`, numbered(100, 200));
+  await writeFile(`${path}.20260102-000200.tmp`, 'half of a file that is being compressed');
+  await writeFile(path, numbered(200, 205));
+  assert.deepEqual(numbersIn(await read({})), upTo(0, 205));
+  for (const count of [0, 1, 5, 6, 104, 106, 300])
+    assert.deepEqual(numbersIn(await read({ tailLines: count })), upTo(Math.max(0, 205 - count), 205), `${count}`);
+  const sinceMs = Date.UTC(2026, 0, 2) + 150_000;
+  assert.deepEqual(numbersIn(await read({ sinceMs })), upTo(150, 205));
+  await rm(path);
+  assert.deepEqual(numbersIn(await read({ tailLines: 2 })), [198, 199], 'moved aside, and no new one yet');
+});
+
+test('a reader that is several files behind gets every line once', async () => {
+  await writeFile(path, numbered(0, 5000));
+  let running = true;
+  const listeners: (() => void)[] = [];
+  const hooks = { isRunning: () => running, onChange: (callback: () => void) => void listeners.push(callback) };
+  const options = { follow: true, timestamps: false };
+  const lines = readLog(path, options, hooks, new AbortController().signal)[Symbol.asyncIterator]();
+  let text = ((await lines.next()).value as Buffer).toString();
+  assert.ok(numbersIn(text).length < 5000, 'the reader is not at the end yet');
+  // Meanwhile: rotated three times, the oldest ones compressed.
+  for (const [turn, from] of [5000, 5100, 5200].entries()) {
+    await rename(path, `${path}.20260102-00000${turn}`);
+    if (turn > 0) await compress(`${path}.20260102-00000${turn - 1}`);
+    await writeFile(path, numbered(from, from + 100));
+  }
+  running = false;
+  for (const listener of listeners) listener();
+  for (let next = await lines.next(); !next.done; next = await lines.next()) text += next.value.toString();
+  assert.deepEqual(numbersIn(text), upTo(0, 5300));
 });
