@@ -33,7 +33,8 @@ export class MeasuredNode {
   /** Milliseconds from deleting a pod to seeing it gone. */
   async end(name: string): Promise<number> {
     const before = performance.now();
-    await this.pods.remove(name);
+    await this.pods.delete(name);
+    await this.pods.untilGone(name, 120_000);
     return performance.now() - before;
   }
 
