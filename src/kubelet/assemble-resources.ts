@@ -8,7 +8,14 @@ import type { ContainerGrants } from './pods/container-grant.ts';
 import type { PodEvents } from './pods/pod-events.ts';
 import type { PodManager } from './pods/pod-manager.ts';
 import type { NodeReporter } from './pods/ports.ts';
-import { type MachineCapacity, makeCgroups, mostPods, readMemoryFacts, startEnforcement } from './resources/index.ts';
+import {
+  checkMemoryFacts,
+  type MachineCapacity,
+  makeCgroups,
+  mostPods,
+  readMemoryFacts,
+  startEnforcement,
+} from './resources/index.ts';
 import { Resizes } from './resources/resizes.ts';
 import type { Statistics } from './statistics/index.ts';
 
@@ -59,6 +66,7 @@ export function makeResources(ground: Ground, parts: ResourceGround) {
   });
   const { configuration } = settings;
   const memory = readMemoryFacts(configuration);
+  checkMemoryFacts(configuration, memory);
   const resizes = new Resizes({
     ...{ rootDirectory: settings.rootDirectory, node: () => node.node(), maxPods },
     policies: {

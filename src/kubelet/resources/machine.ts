@@ -3,6 +3,7 @@ import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { formatBytes } from '../../api/index.ts';
 import { type CgroupTree, openCgroups } from '../../host/cgroups/index.ts';
+import { ConfigurationError } from '../errors.ts';
 
 /** What the machine has. */
 export interface MachineCapacity {
@@ -48,6 +49,23 @@ export function readMemoryFacts(configuration: {
     // v1 cannot kill a whole cgroup; v2 does unless it is told otherwise.
     killTogether: unified && configuration.singleProcessOOMKill !== true,
   };
+}
+
+/**
+ * Refuses what this kernel cannot do of a configuration.
+ * @throws ConfigurationError naming the field
+ */
+export function checkMemoryFacts(
+  configuration: { singleProcessOOMKill?: boolean },
+  { unified, swapControl, limitedSwap }: MemoryFacts,
+): void {
+  const field = 'memorySwap.swapBehavior';
+  if (limitedSwap && !unified)
+    throw new ConfigurationError(field, 'LimitedSwap needs cgroup v2, and this machine has v1');
+  if (limitedSwap && !swapControl)
+    throw new ConfigurationError(field, 'LimitedSwap needs a kernel that limits swap, which this one does not');
+  if (configuration.singleProcessOOMKill === false && !unified)
+    throw new ConfigurationError('singleProcessOOMKill', 'false needs cgroup v2, and this machine has v1');
 }
 
 /** The root has no such file: our own cgroup tells. */
