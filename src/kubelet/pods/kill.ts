@@ -4,7 +4,7 @@ import { type HookContext, runHook } from './hooks.ts';
 import type { PodKit } from './kit.ts';
 import { annotations, formatPod, isSidecar } from './names.ts';
 import type { PodRecord } from './pod-record.ts';
-import { isNotFound } from './runtime-client.ts';
+import { isNotFound, isUnavailable } from './runtime-client.ts';
 import { type RuntimeContainer, readySandbox } from './runtime-state.ts';
 import { everyContainer } from './security-context.ts';
 
@@ -41,7 +41,11 @@ export async function killContainer(
     kit.events.normal(pod, 'Killing', options.event, container.name);
     record.stopping.add(container.id);
     if (!record.hooksDone.has(container.id)) {
-      const ran = await runPreStop(kit, record, container, leftMs(), options.signal);
+      const ran = await runPreStop(kit, record, container, leftMs(), options.signal).catch((error: unknown) => {
+        // A runtime that is away could not run it: it is due again when that is back.
+        if (isUnavailable(error)) record.stopping.delete(container.id);
+        throw error;
+      });
       record.hooksDone.add(container.id);
       if (ran && options.withPod) await noteEnding(kit, record);
     }
@@ -108,6 +112,7 @@ async function runPreStop(
   } catch (error) {
     if (hook.sleep && over.signal.aborted) kit.metrics.count('kubelet_sleep_action_terminated_early_total');
     signal?.throwIfAborted();
+    if (isUnavailable(error)) throw error;
     // What went wrong may hold secrets of the server: it is in the log only.
     kit.log.info('a preStop hook failed', { pod: formatPod(record.pod), container: container.name, error });
     if (!ended) kit.events.warning(record.pod, 'FailedPreStopHook', 'PreStopHook failed', container.name);

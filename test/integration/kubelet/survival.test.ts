@@ -251,14 +251,23 @@ describe('restart, loss and hardships', { concurrency: false }, () => {
   test('a runtime that is away changes nothing of what runs; what came meanwhile starts when it is back', async () => {
     const before = pods.get('first')!;
     const seen = pods.history.get('first')!.length;
+    const { volumes, volumeMounts } = notes();
+    const preStop = { exec: { command: ['sh', '-c', 'echo hook >> /notes/unreachable'] } };
+    const ending = pods.container({ volumeMounts, lifecycle: { preStop } });
+    await pods.create('unreachable', { terminationGracePeriodSeconds: 30, volumes, containers: [ending] });
+    await pods.untilReady('unreachable');
     proxy.fate = () => 'unavailable';
     proxy.cut();
     await pods.create('meanwhile');
+    await pods.delete('unreachable');
     await pods.untilEvent('meanwhile', 'FailedCreatePodSandBox');
+    await pods.untilEvent('unreachable', 'FailedKillPod');
     await systemClock.sleep(800);
     assert.equal(isReady(pods.get('first')), true);
     proxy.heal();
     await pods.untilReady('meanwhile');
+    await pods.untilGone('unreachable');
+    assert.deepEqual(await readNotes('unreachable'), ['hook'], 'the hook was not given up');
     assert.equal(containerOf(pods.get('first'))?.containerID, containerOf(before)?.containerID);
     assert.deepEqual(unready('first', seen), []);
     await pods.remove('meanwhile');
