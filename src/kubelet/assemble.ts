@@ -7,6 +7,7 @@ import { durationMs } from './config/duration.ts';
 import type { Companion, Ground } from './ground.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { makeImages } from './images/make-images.ts';
+import { countCsiCalls } from './metrics/count-csi-calls.ts';
 import { PodMeasures } from './metrics/pod-measures.ts';
 import { podRange, startNodeReporter } from './node/index.ts';
 import { type PluginHandler, PluginWatcher } from './plugins/index.ts';
@@ -24,7 +25,7 @@ import { createObjectReader } from './sources/object-reader.ts';
 import { PodSources } from './sources/pod-sources.ts';
 import { Statistics } from './statistics/index.ts';
 import { StatusWriter } from './status/status-writer.ts';
-import { createCsi } from './volumes/csi/create-csi.ts';
+import { type CsiOptions, createCsi } from './volumes/csi/create-csi.ts';
 import { type ChangeDetection, createPodVolumes } from './volumes/index.ts';
 
 export type { Companion, Ground } from './ground.ts';
@@ -137,7 +138,8 @@ function makeNode(
 function makeVolumes({ settings, api, metrics, log, clock }: Ground, node: NodeReporter, events: PodEvents) {
   const { rootDirectory: root, nodeName } = settings;
   const base = { root, client: api, node: () => node.node(), log, clock };
-  const csi = createCsi({ ...base, nodeName, onNews: (podUids) => volumes.changed(podUids) });
+  const onNews: CsiOptions['onNews'] = (podUids) => volumes.changed(podUids);
+  const csi = createCsi({ ...base, nodeName, onNews, onCall: countCsiCalls(metrics) });
   const volumes: ReturnType<typeof createPodVolumes> = createPodVolumes({
     ...base,
     ...{ metrics, resyncMs: settings.syncFrequencyMs },

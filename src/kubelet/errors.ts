@@ -48,6 +48,6 @@ export function describeError(error: unknown): string {
 }
 
 /** `DEADLINE_EXCEEDED` as `DeadlineExceeded`, as gRPC libraries print codes. */
-function pascalCase(code: string): string {
+export function pascalCase(code: string): string {
   return code.toLowerCase().replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }

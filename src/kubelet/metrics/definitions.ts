@@ -218,6 +218,11 @@ const volumes = {
     [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600],
     ...['volume_plugin', 'operation_name', 'status', 'migrated'],
   ),
+  csi_operations_seconds: histogram(
+    'Time of calls of CSI drivers',
+    [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600],
+    ...['driver_name', 'method_name', 'grpc_status_code', 'migrated'],
+  ),
   volume_operation_total_errors: counter('Operations on volumes that failed', 'plugin_name', 'operation_name'),
 } satisfies Record<string, Definition>;
 

@@ -1,6 +1,7 @@
 import { SerialRunner } from '../../async/index.ts';
 import { podsOnDisk, volumesOnDisk } from './layout.ts';
 import type { DevicePhase, VolumePlugin } from './plugin.ts';
+import { settleAll } from './settle-all.ts';
 
 /**
  * What is mounted once per node, and which volumes of pods need it. The users are rebuilt from the pods' directories, so
@@ -51,8 +52,8 @@ export class DeviceMounts {
   async collect(): Promise<void> {
     await this.rebuild();
     for (const { device } of this.#plugins) {
-      for (const path of (await device?.list()) ?? [])
-        if (!this.#users.get(path)?.size) await this.#unmount(device!, path);
+      const unused = ((await device?.list()) ?? []).filter((path) => !this.#users.get(path)?.size);
+      await settleAll(unused.map((path) => this.#unmount(device!, path)));
     }
   }
 

@@ -117,7 +117,11 @@ test('a new kubelet knows from disk which pods use what, and takes away what nob
   await pollUntil('volumes in use are known', () => after.inUse()?.length === 2, { timeoutMs: 5000 });
   disks.calls.length = 0;
   await after.collect(new Set(['a']));
-  assert.deepEqual(disks.calls, ['tear down b', 'unmount d2', 'unmount d3']);
+  assert.deepEqual(
+    disks.calls.filter((call) => call !== 'unmount d3'),
+    ['tear down b', 'unmount d2'],
+  );
+  assert.ok(disks.calls.includes('unmount d3'));
   await after.mount(podOf('a', [disk]));
   await after.unmount('a');
   assert.deepEqual(await readdir(join(root, 'plugins/disks')), []);

@@ -12,6 +12,7 @@ import type { Operations } from './operations.ts';
 import type { ResolvedVolume, SetUpRequest, VolumePlugin } from './plugin.ts';
 import { removePodDirectories, tearDownUnknown } from './remove-pod-directory.ts';
 import { resolveVolume } from './resolve.ts';
+import { settleAll } from './settle-all.ts';
 import { bindSubPath } from './sub-path.ts';
 import { usedVolumes } from './used-volumes.ts';
 import { VolumeError } from './volume-error.ts';
@@ -151,7 +152,7 @@ export class VolumeManager implements PodVolumes {
     await Promise.allSettled(this.#working.get(podUid) ?? []);
     await Promise.all([this.#devices.rebuild(), this.#attached.rebuild()]);
     await removePodDirectories(root, podUid, ['volume-subpaths']);
-    const results = await Promise.allSettled(
+    await settleAll(
       (await volumesOnDisk(root, podUid)).map((found) =>
         this.#serial.run(`${podUid}/${found.name}`, async () => {
           const plugin = plugins.find(({ name }) => name === found.plugin);
@@ -161,8 +162,6 @@ export class VolumeManager implements PodVolumes {
         }),
       ),
     );
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed) throw failed.reason;
     await this.#devices.releasePod(podUid);
     this.#attached.releasePod(podUid);
     await removePodDirectories(root, podUid);
@@ -185,10 +184,9 @@ export class VolumeManager implements PodVolumes {
   }
 
   async collect(known: ReadonlySet<string>): Promise<void> {
-    for (const podUid of await podsOnDisk(this.#options.root)) {
-      if (!known.has(podUid) && !this.#entries.has(podUid)) await this.unmount(podUid);
-    }
-    await this.#devices.collect();
+    const all = await podsOnDisk(this.#options.root);
+    const orphans = all.filter((podUid) => !known.has(podUid) && !this.#entries.has(podUid));
+    await settleAll([...orphans.map((podUid) => this.unmount(podUid)), this.#devices.collect()]);
   }
 
   statistics(): VolumeStatistics[] {

@@ -343,6 +343,10 @@ describe('volumes of CSI drivers', { concurrency: 8 }, () => {
     );
     await ready('failing');
     assert.equal(driver.requests('NodeStageVolume', 'failing').length, 3);
+    const metrics = await cluster.kubectl(['get', '--raw', '/api/v1/nodes/node-1/proxy/metrics']);
+    const counted = metrics.split('\n').filter((line) => line.startsWith('csi_operations_seconds_count{'));
+    const failed = counted.find((line) => line.includes('NodeStageVolume') && line.includes('Internal'));
+    assert.match(failed ?? '', /driver_name="disk.csi.test".*method_name="\/csi.v1.Node\/NodeStageVolume".* 2$/);
   });
 
   it('a call that hangs holds up no other volume, and ends with its pod', async () => {

@@ -9,6 +9,7 @@ import { AllocatableRefresh } from './allocatable-refresh.ts';
 import { type CsiContext, CsiDriverObjects } from './csi-context.ts';
 import { CsiNodeInfo } from './csi-node-info.ts';
 import { csiVolumes } from './csi-plugin.ts';
+import type { DriverClientOptions } from './driver-client.ts';
 import { DriverRegistry } from './driver-registry.ts';
 
 /** What CSI needs of the kubelet. */
@@ -22,6 +23,8 @@ export interface CsiOptions {
   onNews: (podUids: Iterable<string>) => void;
   log: Logger;
   clock: Clock;
+  /** Told of each call of a driver that has ended, for metrics. */
+  onCall?: DriverClientOptions['onCall'];
   /** Longest for one call of a driver, milliseconds. Default 120,000. */
   timeoutMs?: number;
 }
@@ -34,9 +37,9 @@ export interface Csi {
 
 /** Puts the CSI part together; it ends with its volumes' `stop`. */
 export function createCsi(options: CsiOptions): Csi {
-  const { root, nodeName, client, node, onNews, log, clock, timeoutMs } = options;
+  const { root, nodeName, client, node, onNews, log, clock, timeoutMs, onCall } = options;
   const nodeInfo = new CsiNodeInfo({ client, nodeName, node, log, clock });
-  const drivers = new DriverRegistry(nodeInfo, timeoutMs);
+  const drivers = new DriverRegistry(nodeInfo, { clock, timeoutMs, onCall });
   const objects = new CsiDriverObjects(client, { log, clock, onChange: (driver) => refresh.follow(driver) });
   const refresh = new AllocatableRefresh(drivers, objects, { log, clock });
   const tokens = new ServiceAccountTokens(client, clock, (podUid) => onNews([podUid]));

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { NodeServiceCapability_RPC_Type as Ability, Node } from '../../../api/csi/index.ts';
+import { systemClock } from '../../../async/index.ts';
 import { GrpcError, type GrpcServer, grpcService, serveGrpc } from '../../../wire/grpc/index.ts';
 import { DriverClient } from './driver-client.ts';
 import { highestVersion } from './driver-registry.ts';
@@ -38,7 +39,12 @@ after(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-const client = (timeoutMs?: number) => new DriverClient('d', join(directory, 'csi.sock'), timeoutMs);
+const ended: string[] = [];
+const client = (timeoutMs?: number) =>
+  new DriverClient('d', join(directory, 'csi.sock'), {
+    ...{ clock: systemClock, timeoutMs },
+    onCall: ({ driver, method, code }) => ended.push(`${driver} ${method} ${code}`),
+  });
 const stage = (volumeId: string, accessMode = 'ReadWriteOnce') => ({
   ...{ volumeId, stagingTargetPath: '/x', publishContext: {}, volumeContext: {}, secrets: {} },
   use: { accessMode },
@@ -78,6 +84,7 @@ test('an error says whether the driver may still be at work', async () => {
   const refused = await failure('bad');
   assert.equal(refused.message, 'rpc error: code = InvalidArgument desc = no');
   assert.equal(refused.isFinal, true);
+  assert.equal(ended.at(-1), 'd NodeStageVolume InvalidArgument');
   const late = await failure('hangs');
   assert.equal(late.code, 'DEADLINE_EXCEEDED');
   assert.equal(late.isFinal, false);
@@ -99,7 +106,7 @@ test('a caller whose patience ends leaves the call to its end; one whose pod has
 });
 
 test('a driver that is not there is not waited for', async () => {
-  const driver = new DriverClient('d', join(directory, 'absent.sock'));
+  const driver = new DriverClient('d', join(directory, 'absent.sock'), { clock: systemClock });
   await assert.rejects(driver.info(), (error: CsiCallError) => error.code === 'UNAVAILABLE');
   driver.close();
 });

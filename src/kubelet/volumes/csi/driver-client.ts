@@ -6,6 +6,7 @@ import type {
   NodeServiceCapability_RPC_Type,
   VolumeCapabilitySchema,
 } from '../../../api/csi/index.ts';
+import type { Clock } from '../../../async/index.ts';
 import { createGrpcClient, type GrpcClient, GrpcError } from '../../../wire/grpc/index.ts';
 import { CsiCallError } from './errors.ts';
 
@@ -26,20 +27,29 @@ export type NodeAbility = keyof typeof NodeServiceCapability_RPC_Type;
 /** Longest for one call, milliseconds. */
 export const csiTimeoutMs = 120_000;
 
+/** How calls are made. */
+export interface DriverClientOptions {
+  clock: Clock;
+  /** Longest for one call, milliseconds. Default {@link csiTimeoutMs}. */
+  timeoutMs?: number | undefined;
+  /** Told of each call that has ended; `code` is `OK` or `Internal` and the like. */
+  onCall?: ((call: { driver: string; method: string; code: string; seconds: number }) => void) | undefined;
+}
+
 type Messages = typeof import('../../../api/csi/index.ts');
 
 /** The node service of one registered driver. Every call has its own limit of time; one that hangs holds up no other. */
 export class DriverClient {
   readonly name: string;
   readonly endpoint: string;
-  readonly #timeoutMs: number;
+  readonly #options: DriverClientOptions;
   #connection: Promise<{ client: GrpcClient<typeof Node>; messages: Messages }> | undefined;
   #abilities: Promise<ReadonlySet<number>> | undefined;
 
-  constructor(name: string, endpoint: string, timeoutMs = csiTimeoutMs) {
+  constructor(name: string, endpoint: string, options: DriverClientOptions) {
     this.name = name;
     this.endpoint = endpoint;
-    this.#timeoutMs = timeoutMs;
+    this.#options = options;
   }
 
   close(): void {
@@ -47,7 +57,7 @@ export class DriverClient {
   }
 
   info(signal?: AbortSignal): Promise<NodeGetInfoResponse> {
-    return this.#call((client, options) => client.nodeGetInfo({}, options), signal);
+    return this.#call('NodeGetInfo', (client, options) => client.nodeGetInfo({}, options), signal);
   }
 
   /** Whether the driver says that it can do this. Asked once for as long as it is registered and answers. */
@@ -70,6 +80,7 @@ export class DriverClient {
   ): Promise<unknown> {
     const { use, ...rest } = request;
     return this.#call(
+      'NodeStageVolume',
       async (client, options) =>
         client.nodeStageVolume({ ...rest, volumeCapability: await this.#capability(use) }, options),
       signal,
@@ -77,7 +88,9 @@ export class DriverClient {
   }
 
   unstage(volumeId: string, stagingTargetPath: string): Promise<unknown> {
-    return this.#call((client, options) => client.nodeUnstageVolume({ volumeId, stagingTargetPath }, options));
+    return this.#call('NodeUnstageVolume', (client, options) =>
+      client.nodeUnstageVolume({ volumeId, stagingTargetPath }, options),
+    );
   }
 
   publish(
@@ -95,6 +108,7 @@ export class DriverClient {
   ): Promise<unknown> {
     const { use, ...rest } = request;
     return this.#call(
+      'NodePublishVolume',
       async (client, options) =>
         client.nodePublishVolume({ ...rest, volumeCapability: await this.#capability(use) }, options),
       signal,
@@ -102,7 +116,9 @@ export class DriverClient {
   }
 
   unpublish(volumeId: string, targetPath: string): Promise<unknown> {
-    return this.#call((client, options) => client.nodeUnpublishVolume({ volumeId, targetPath }, options));
+    return this.#call('NodeUnpublishVolume', (client, options) =>
+      client.nodeUnpublishVolume({ volumeId, targetPath }, options),
+    );
   }
 
   /** Grows what is on the node. @returns the size that the volume has now, bytes; 0 when the driver does not say */
@@ -119,6 +135,7 @@ export class DriverClient {
   ): Promise<number> {
     const { use, requiredBytes, ...rest } = request;
     const { capacityBytes } = await this.#call(
+      'NodeExpandVolume',
       async (client, options) =>
         client.nodeExpandVolume(
           {
@@ -134,7 +151,9 @@ export class DriverClient {
   }
 
   statistics(volumeId: string, volumePath: string): Promise<NodeGetVolumeStatsResponse> {
-    return this.#call((client, options) => client.nodeGetVolumeStats({ volumeId, volumePath }, options));
+    return this.#call('NodeGetVolumeStats', (client, options) =>
+      client.nodeGetVolumeStats({ volumeId, volumePath }, options),
+    );
   }
 
   /** The messages are read only when there is a driver: most nodes have none. */
@@ -147,6 +166,7 @@ export class DriverClient {
   }
 
   async #call<T>(
+    method: string,
     call: (client: GrpcClient<typeof Node>, options: { timeoutMs: number; signal: AbortSignal }) => Promise<T>,
     signal?: AbortSignal,
   ): Promise<T> {
@@ -158,10 +178,17 @@ export class DriverClient {
     };
     if (signal?.aborted) stop();
     signal?.addEventListener('abort', stop, { once: true });
+    const { clock, timeoutMs = csiTimeoutMs, onCall } = this.#options;
+    const startedAt = clock.monotonic();
+    const told = (code: string): void =>
+      onCall?.({ driver: this.name, method, code, seconds: (clock.monotonic() - startedAt) / 1000 });
     try {
-      return await call(client, { timeoutMs: this.#timeoutMs, signal: end.signal });
+      const answer = await call(client, { timeoutMs, signal: end.signal });
+      told('OK');
+      return answer;
     } catch (cause) {
       const error = cause instanceof CsiCallError ? cause : new CsiCallError(cause);
+      told(error.codeName);
       // Another version of the driver may be behind the socket when it is back.
       if (error.code === 'UNAVAILABLE') this.#abilities = undefined;
       throw error;
@@ -172,7 +199,9 @@ export class DriverClient {
 
   async #readAbilities(): Promise<ReadonlySet<number>> {
     try {
-      const { capabilities } = await this.#call((client, options) => client.nodeGetCapabilities({}, options));
+      const { capabilities } = await this.#call('NodeGetCapabilities', (client, options) =>
+        client.nodeGetCapabilities({}, options),
+      );
       return new Set(capabilities.map(({ type }) => (type.case === 'rpc' ? type.value.type : 0)));
     } catch (error) {
       this.#abilities = undefined;

@@ -1,6 +1,6 @@
 import type { PluginHandler, RegisteredPlugin } from '../../plugins/index.ts';
 import type { CsiNodeInfo } from './csi-node-info.ts';
-import { DriverClient } from './driver-client.ts';
+import { DriverClient, type DriverClientOptions } from './driver-client.ts';
 import { csiText } from './errors.ts';
 
 /** A driver and where it is. */
@@ -14,11 +14,11 @@ interface Driver {
 export class DriverRegistry implements PluginHandler {
   readonly #drivers = new Map<string, Driver>();
   readonly #nodeInfo: CsiNodeInfo;
-  readonly #timeoutMs: number | undefined;
+  readonly #options: DriverClientOptions;
 
-  constructor(nodeInfo: CsiNodeInfo, timeoutMs?: number) {
+  constructor(nodeInfo: CsiNodeInfo, options: DriverClientOptions) {
     this.#nodeInfo = nodeInfo;
-    this.#timeoutMs = timeoutMs;
+    this.#options = options;
   }
 
   /** The client of a registered driver. @throws Error in upstream's words when there is none of that name */
@@ -44,7 +44,7 @@ export class DriverRegistry implements PluginHandler {
 
   async register({ name, endpoint, versions }: RegisteredPlugin, signal: AbortSignal): Promise<void> {
     const version = this.#checkVersions('RegisterPlugin', name, versions);
-    const client = new DriverClient(name, endpoint, this.#timeoutMs);
+    const client = new DriverClient(name, endpoint, this.#options);
     this.#drivers.get(name)?.client.close();
     this.#drivers.set(name, { client, version, endpoint });
     try {

@@ -1,5 +1,5 @@
 import { GrpcError } from '../../../wire/grpc/index.ts';
-import { describeError } from '../../errors.ts';
+import { describeError, pascalCase } from '../../errors.ts';
 
 /** A message as events show those of CSI. */
 export function csiText(message: string): string {
@@ -20,6 +20,11 @@ export class CsiCallError extends Error {
     super(describeError(error), { cause });
     this.code = error.code;
     this.isFinal = !uncertain.has(error.code);
+  }
+
+  /** The code as gRPC libraries print it: `DeadlineExceeded`. */
+  get codeName(): string {
+    return pascalCase(this.code);
   }
 }
 
