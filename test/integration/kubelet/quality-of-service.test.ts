@@ -8,6 +8,7 @@ import { cgroupRoot } from '../../../src/node/arguments.ts';
 import { Cluster } from '../../support/cluster.ts';
 import { DemoRegistry } from '../../support/demo-registry.ts';
 import { containerOf, PodDriver } from '../../support/pod-driver.ts';
+import { SuiteNode } from '../../support/suite-node.ts';
 
 /** Clusters at a time: one in a second kernel, which is slow. */
 const beside = process.env['CLUSTER_OPTIONS'] === undefined ? 2 : 1;
@@ -16,6 +17,7 @@ const tree = openCgroups();
 
 describe('quality of service and configuration', { concurrency: beside }, () => {
   describe('quality of service', { concurrency: 8 }, () => {
+    let node: SuiteNode;
     let cluster: Cluster;
     let registry: DemoRegistry;
     let pods: PodDriver;
@@ -24,7 +26,7 @@ describe('quality of service and configuration', { concurrency: beside }, () => 
 
     before(async () => {
       tree.create(reserved);
-      cluster = await Cluster.withKubelet('kqos', {
+      node = await SuiteNode.start('kqos', () => ({
         podPidsLimit: 40,
         systemReserved: { cpu: '200m', memory: '256Mi', 'ephemeral-storage': '1Gi', pid: '1000' },
         kubeReserved: { cpu: '100m', memory: '128Mi' },
@@ -32,7 +34,8 @@ describe('quality of service and configuration', { concurrency: beside }, () => 
         enforceNodeAllocatable: ['pods', 'system-reserved'],
         evictionHard: { 'memory.available': '200Mi', 'nodefs.available': '1Mi' },
         qosReserved: { memory: '50%' },
-      });
+      }));
+      cluster = node.cluster;
       registry = await DemoRegistry.start(cluster.namespace);
       pods = await PodDriver.start(cluster, registry.image('v1'));
       root = cgroupRoot(cluster.dataDirectory);
@@ -40,7 +43,7 @@ describe('quality of service and configuration', { concurrency: beside }, () => 
     after(async () => {
       await pods?.stop();
       await registry?.[Symbol.asyncDispose]();
-      await cluster?.[Symbol.asyncDispose]();
+      await node?.[Symbol.asyncDispose]();
       await removeCgroupTree(reserved);
     });
 

@@ -8,6 +8,7 @@ import { cgroupRoot } from '../../../src/node/arguments.ts';
 import { Cluster } from '../../support/cluster.ts';
 import { DemoRegistry } from '../../support/demo-registry.ts';
 import { conditionOf, containerOf, PodDriver } from '../../support/pod-driver.ts';
+import { SuiteNode } from '../../support/suite-node.ts';
 
 /** Clusters at a time: one in a second kernel, which is slow. */
 const beside = process.env['CLUSTER_OPTIONS'] === undefined ? 2 : 1;
@@ -15,20 +16,22 @@ const mebibyte = 2 ** 20;
 
 describe('resizes', { concurrency: beside }, () => {
   describe('the resize of a pod', { concurrency: 8 }, () => {
+    let node: SuiteNode;
     let cluster: Cluster;
     let registry: DemoRegistry;
     let pods: PodDriver;
 
     before(async () => {
       // Room for the pods of all behaviours but one that asks for most of the node.
-      cluster = await Cluster.withKubelet('kresize', { systemReserved: { cpu: '100m' } });
+      node = await SuiteNode.start('kresize', () => ({ systemReserved: { cpu: '100m' } }));
+      cluster = node.cluster;
       registry = await DemoRegistry.start(cluster.namespace);
       pods = await PodDriver.start(cluster, registry.image('v1'));
     });
     after(async () => {
       await pods?.stop();
       await registry?.[Symbol.asyncDispose]();
-      await cluster?.[Symbol.asyncDispose]();
+      await node?.[Symbol.asyncDispose]();
     });
 
     const sized = (given: ResourceRequirements, changes: Parameters<PodDriver['container']>[0] = {}) =>
