@@ -180,7 +180,11 @@ function askUdp(server: { host: string; port: number }, message: Buffer, signal:
       if (reply.length >= 12 && reply.readUInt16BE(0) === message.readUInt16BE(0)) resolve(reply);
     });
     // Connected: the kernel drops what comes from elsewhere, and reports a port where nobody listens.
-    socket.connect(server.port, server.host, () => socket.send(message, (error) => error && reject(error)));
+    const connected = (error?: Error): void => {
+      if (error || signal.aborted) return reject(error ?? signal.reason);
+      socket.send(message, (failed) => failed && reject(failed));
+    };
+    socket.connect(server.port, server.host, connected as () => void);
   });
   return answer.finally(() => socket.close());
 }
