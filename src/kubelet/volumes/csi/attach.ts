@@ -4,7 +4,7 @@ import { type CsiContext, needsAttach, persistentSource, readAttachment } from '
 import { attachmentName, blockPaths, loadVolumeData } from './volume-data.ts';
 
 /** How often the node's status (which is watched) is looked at while a volume is not attached yet, milliseconds. */
-const lookMs = 50;
+const lookMs = 20;
 
 /** Waits for what the cluster's attach-detach controller and the driver's attacher do. */
 export function csiAttachPhase(context: CsiContext): AttachPhase {
