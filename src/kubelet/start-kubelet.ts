@@ -13,6 +13,7 @@ import { type KubeletConfig, type KubeletSettings, resolveSettings } from './con
 import { KubeletMetrics } from './metrics/kubelet-metrics.ts';
 import { measureClient, measureRuntime } from './metrics/measure-calls.ts';
 import { checkHost } from './node/host-checks.ts';
+import { keepUtilityChains } from './node/utility-chains.ts';
 import { rotateLogs } from './pods/log-rotation.ts';
 import type { PodTimeline } from './pods/ports.ts';
 import { connectRuntime, isUnavailable, type RuntimeClient } from './pods/runtime-client.ts';
@@ -102,6 +103,7 @@ class Kubelet implements KubeletComponent {
     const serving = this.#serve(parts, tls);
     // Awaited below; a port that is taken is told there, and not as an error that nobody handled.
     serving.catch(() => {});
+    keepChains(settings, { clock, log, signal });
     tls?.follow(() => addressesForCertificate(parts.node.node(), settings), signal);
     await parts.watch.start();
     signal.throwIfAborted();
@@ -183,6 +185,16 @@ function clientsOf(client: ApiClient | undefined, { configuration }: KubeletSett
   const { kubeAPIQPS, kubeAPIBurst } = configuration;
   const rate = { perSecond: kubeAPIQPS || 50, burst: kubeAPIBurst || 100 };
   return { api: client?.limited(rate), heartbeat: client };
+}
+
+/** The chains of iptables, if the configuration wants them. */
+function keepChains(
+  { configuration, nodeIps }: KubeletSettings,
+  context: Parameters<typeof keepUtilityChains>[1],
+): void {
+  if (configuration['makeIPTablesUtilChains'] === false) return;
+  const families = [...new Set(nodeIps.map((address) => (address.includes(':') ? 6 : 4)))];
+  void keepUtilityChains(families, context);
 }
 
 /** The names that a certificate for the server of the node has to carry, once the node is registered. */

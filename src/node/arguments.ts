@@ -83,6 +83,10 @@ export function configurationFiles(options: UpOptions): Record<string, unknown> 
       authorization: { mode: 'Webhook' },
       tlsCertFile: join(paths.pki, 'kubelet-server.crt'),
       tlsPrivateKeyFile: join(paths.pki, 'kubelet-server.key'),
+      // The API server is the instance's own, and so is the network: neither needs to be spared or guarded.
+      kubeAPIQPS: 500,
+      kubeAPIBurst: 1000,
+      makeIPTablesUtilChains: false,
     },
     'proxy.yaml': {
       apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',

@@ -28,12 +28,16 @@ export default defineComponent<Flags>({
     const values = given as Values;
     const text = (name: string): string => (values[name] as string | undefined) ?? '';
     const configuration = await understood(() => loadConfiguration(values, context.log));
-    await prepare(configuration, context);
+    if (text('bootstrap-kubeconfig') && !text('kubeconfig'))
+      throw new UsageError('--bootstrap-kubeconfig: needs --kubeconfig too, to be written there');
     const rootDirectory = text('root-dir') || '/var/lib/kubelet';
     if (!['', 'external'].includes(text('cloud-provider')))
       throw new UsageError(
         `--cloud-provider ${text('cloud-provider')}: cloud providers are external; leave it away or say external`,
       );
+    const nodeIps = nodeAddresses(text('node-ip'));
+    const nodeLabels = readNodeLabels((values['node-labels'] as string[] | undefined) ?? []);
+    await prepare(configuration, context);
     return startNodeAgent(
       {
         ...(text('kubeconfig') ? { kubeconfig: text('kubeconfig') } : {}),
@@ -42,9 +46,9 @@ export default defineComponent<Flags>({
         ...(text('lock-file') ? { lockFile: text('lock-file') } : {}),
         exitOnLockContention: values['exit-on-lock-contention'] === true,
         nodeName: nodeNameFrom(text('hostname-override')),
-        nodeIps: nodeAddresses(text('node-ip')),
+        nodeIps,
         nodeIpsGiven: text('node-ip') !== '' && !/^(?:0\.0\.0\.0|::)$/.test(text('node-ip')),
-        nodeLabels: readNodeLabels((values['node-labels'] as string[] | undefined) ?? []),
+        nodeLabels,
         rootDirectory,
         certDirectory: text('cert-dir') || `${rootDirectory}/pki`,
         externalCloud: text('cloud-provider') === 'external',

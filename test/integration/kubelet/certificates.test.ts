@@ -152,4 +152,14 @@ describe('certificates of a node', () => {
     assert.equal(status, 0);
     assert.match(stdout, /TLSv1\.3/);
   });
+
+  test('chains of iptables tell the variant and guard loopback, and traffic of the node goes on', async () => {
+    const rules = await until('the chains', async () => {
+      const saved = await namespace.output(['iptables-save']);
+      return saved.includes('-A INPUT -j KUBE-FIREWALL') && saved;
+    });
+    assert.match(rules, /:KUBE-IPTABLES-HINT /);
+    assert.match(rules, /-A KUBE-FIREWALL .*-j DROP/);
+    assert.equal((await shake('-tls1_3')).status, 0);
+  });
 });
