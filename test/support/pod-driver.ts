@@ -59,6 +59,9 @@ export class PodDriver {
     return driver;
   }
 
+  /** Ready only when the container's script has come to `touch /trapped`, behind its traps: signals before are lost. */
+  readonly trapped = { readinessProbe: { exec: { command: ['test', '-e', '/trapped'] }, periodSeconds: 1 } };
+
   /** A container `main` that waits for its stop signal, changed as asked. */
   container(changes: Partial<Container> & { script?: string } = {}): Container {
     const { script = 'trap "exit 0" TERM; sleep 3600 & wait', ...rest } = changes;

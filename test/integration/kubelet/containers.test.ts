@@ -79,15 +79,15 @@ describe('containers of a pod', { concurrency: 8 }, () => {
   test('sidecars end after the apps, in the reverse of their order', async () => {
     const { volumes, volumeMounts } = notes();
     const script = (name: string, delay: number) =>
-      `trap "sleep ${delay}; echo ${name} >> /notes/end; exit 0" TERM; while true; do sleep 0.1; done`;
+      `trap "sleep ${delay}; echo ${name} >> /notes/end; exit 0" TERM; touch /trapped; while true; do sleep 0.1; done`;
     const side = (name: string) => ({
-      ...pods.container({ name, script: script(name, 0), volumeMounts }),
+      ...pods.container({ ...pods.trapped, name, script: script(name, 0), volumeMounts }),
       restartPolicy: 'Always',
     });
     await pods.create('ordered', {
       ...{ terminationGracePeriodSeconds: 20, volumes },
       initContainers: [side('one'), side('two')],
-      containers: [pods.container({ script: script('main', 1), volumeMounts })],
+      containers: [pods.container({ ...pods.trapped, script: script('main', 1), volumeMounts })],
     });
     await pods.untilReady('ordered');
     await pods.remove('ordered');
@@ -153,12 +153,12 @@ describe('containers of a pod', { concurrency: 8 }, () => {
 
   test('a preStop hook runs before the stop signal, sleeps, and ends with its container', async () => {
     const { volumes, volumeMounts } = notes();
-    const script = 'trap "echo signal >> /notes/stop; exit 0" TERM; while true; do sleep 0.1; done';
+    const script = 'trap "echo signal >> /notes/stop; exit 0" TERM; touch /trapped; while true; do sleep 0.1; done';
     const preStop = { exec: { command: ['sh', '-c', 'sleep 0.3; echo hook >> /notes/stop'] } };
     const grace = { terminationGracePeriodSeconds: 60, volumes };
     await pods.create('stops', {
       ...grace,
-      containers: [pods.container({ script, volumeMounts, lifecycle: { preStop } })],
+      containers: [pods.container({ ...pods.trapped, script, volumeMounts, lifecycle: { preStop } })],
     });
     await pods.create('sleeps', {
       ...grace,

@@ -74,10 +74,12 @@ describe('the lives of pods', { concurrency: 8 }, () => {
 
   test('a deleted pod has succeeded when its containers ended well, and failed otherwise', async () => {
     const lastPhase = (name: string) => pods.history.get(name)!.at(-1)!.status?.phase;
-    await pods.create('ends-well');
-    await pods.create('ends-badly', {
-      containers: [pods.container({ script: 'trap "exit 3" TERM; sleep 3600 & wait' })],
+    const ends = (code: number) => ({
+      containers: [
+        pods.container({ ...pods.trapped, script: `trap "exit ${code}" TERM; touch /trapped; sleep 3600 & wait` }),
+      ],
     });
+    await Promise.all([pods.create('ends-well', ends(0)), pods.create('ends-badly', ends(3))]);
     await Promise.all([pods.untilReady('ends-well'), pods.untilReady('ends-badly')]);
     await Promise.all([pods.remove('ends-well', 10), pods.remove('ends-badly', 10)]);
     assert.deepEqual([lastPhase('ends-well'), lastPhase('ends-badly')], ['Succeeded', 'Failed']);

@@ -158,11 +158,11 @@ describe('restart, loss and hardships', { concurrency: false }, () => {
   test('what a killed kubelet had begun goes on: hooks that have run do not run again, back-offs are waited for', async () => {
     const { volumes, volumeMounts } = notes();
     const script =
-      'trap "echo signal >> /notes/ending; sleep 3; echo end >> /notes/ending; exit 0" TERM; while true; do sleep 0.1; done';
+      'trap "echo signal >> /notes/ending; sleep 3; echo end >> /notes/ending; exit 0" TERM; touch /trapped; while true; do sleep 0.1; done';
     const preStop = { exec: { command: ['sh', '-c', 'echo hook >> /notes/ending'] } };
     await pods.create('ending', {
       ...{ terminationGracePeriodSeconds: 30, volumes },
-      containers: [pods.container({ script, volumeMounts, lifecycle: { preStop } })],
+      containers: [pods.container({ ...pods.trapped, script, volumeMounts, lifecycle: { preStop } })],
     });
     await pods.untilReady('ending');
     await pods.create('crashing', { containers: [pods.container({ script: 'exit 7' })] });
