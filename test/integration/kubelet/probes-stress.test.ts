@@ -8,7 +8,7 @@ import { DemoRegistry } from '../../support/demo-registry.ts';
 import { isReady, PodDriver } from '../../support/pod-driver.ts';
 
 const podCount = 10;
-const watchedMs = 15_000;
+const watchedMs = 10_000;
 
 /** One container of each: HTTP, HTTP with a body, TCP, exec with a longer period, HTTP for all three probes. */
 function containers(pods: PodDriver): Container[] {
