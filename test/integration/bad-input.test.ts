@@ -18,11 +18,11 @@ let cluster: Cluster;
 let registry: FaultyRegistry;
 
 before(async () => {
-  cluster = await Cluster.start('bad', [], (directory) =>
-    output(['mount', '-t', 'tmpfs', '-o', `size=${diskMegabytes}m,mode=711`, 'deckhand-test', directory]).then(
-      () => {},
-    ),
-  );
+  cluster = await Cluster.create('bad');
+  const options = `size=${diskMegabytes}m,mode=711`;
+  await output(['mount', '-t', 'tmpfs', '-o', options, 'deckhand-test', cluster.dataDirectory]);
+  // What becomes of pods when the kubelet takes a full disk for pressure is told elsewhere.
+  await cluster.up(await cluster.kubeletConfig({ evictionHard: { 'memory.available': '50Mi' } }));
   registry = await FaultyRegistry.start(cluster.namespace, 48);
 });
 after(async () => {
