@@ -9,6 +9,7 @@ import {
   processStartTicks,
   readInstance,
 } from './instance.ts';
+import { unmountState } from './state-mount.ts';
 import { startInstance } from './up.ts';
 import type { UpOptions } from './up-options.ts';
 
@@ -25,7 +26,11 @@ export async function stopInstance(
   context: { log: Logger; clock: Clock },
 ): Promise<DownOutcome> {
   const instance = await settledInstance(dataDirectory, context.clock);
-  if (!instance) return 'absent';
+  if (!instance) {
+    // A start that was killed at its very beginning, or could not end in order, may have left this.
+    await unmountState(instancePaths(dataDirectory).runtimeState);
+    return 'absent';
+  }
   if (isRunning(instance)) {
     await askToStop(instancePaths(dataDirectory).control, keepPods);
     await pollUntil('the end of the instance', () => !isRunning(instance) && !launcherRuns(instance), {

@@ -110,6 +110,7 @@ export async function startInstance(
   } catch (error) {
     // Pods of the last start stay as they are, and so does the record by which `down` finds them.
     await stopComponents(options, supervisor, adopts).catch(() => {});
+    await unmountState(instancePaths(options.dataDirectory).runtimeState).catch(() => {});
     await control?.close();
     await flush();
     if (!adopts) await removeInstance(options.dataDirectory);
