@@ -33,7 +33,11 @@ export class MeasuredNode {
   /** Milliseconds from deleting a pod to seeing it gone. */
   async end(name: string): Promise<number> {
     const before = performance.now();
-    await this.pods.delete(name);
+    await this.pods.delete(name).catch(async (error: { code?: string }) => {
+      // A connection that was kept for two minutes may be closed just as it is used again.
+      if (error.code !== 'ECONNRESET') throw error;
+      await this.pods.delete(name);
+    });
     await this.pods.untilGone(name, 120_000);
     return performance.now() - before;
   }
