@@ -240,7 +240,10 @@ for (const mode of ['nftables', 'iptables'] as const) {
         apiVersion: 'v1',
         kind: 'Pod',
         metadata: { name: 'from-json' },
-        spec: { containers: [{ name: 'main', image: registry.image('v1'), command: ['sleep', '1000'] }] },
+        spec: {
+          terminationGracePeriodSeconds: 1,
+          containers: [{ name: 'main', image: registry.image('v1'), command: ['sleep', '1000'] }],
+        },
       };
       await writeFile(join(manifests, 'pod.json'), JSON.stringify(pod));
       await writeFile(join(manifests, 'pod.yaml'), sleeperManifest('from-yaml', registry.image('v1')));
