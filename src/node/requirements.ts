@@ -84,6 +84,7 @@ export const testRequirements: readonly Requirement[] = [
     use: 'a bus for shutdowns of the node',
   },
   { program: 'skopeo', paths: inPath('skopeo'), package: 'skopeo', use: 'another client of registries' },
+  { program: 'openssl', paths: inPath('openssl'), package: 'openssl', use: 'TLS in the images of the charts' },
   { program: 'docker-registry', paths: inPath('docker-registry'), package: 'docker-registry', use: 'another registry' },
 ];
 
