@@ -34,13 +34,16 @@ export class Crio implements AsyncDisposable {
   }
 
   /** Starts it; pods get addresses of `podCidr` from the CNI plugins bridge, host-local and portmap. */
-  static async start(namespace: NetworkNamespace, options: { podCidr: string; pauseImage: string }): Promise<Crio> {
+  static async start(
+    namespace: NetworkNamespace,
+    options: { podCidr: string; pauseImage: string; registriesConf?: string },
+  ): Promise<Crio> {
     const directory = await mkdtemp(join(tmpdir(), 'dh-crio-'));
     for (const name of ['cni', 'hooks', 'drop-ins']) await mkdir(join(directory, name));
     const files = {
       'cni/10-bridge.conflist': networkConfiguration(directory, options.podCidr),
       'policy.json': '{"default": [{"type": "insecureAcceptAnything"}]}',
-      'registries.conf': '',
+      'registries.conf': options.registriesConf ?? '',
       'storage.conf': `[storage]\ndriver = "overlay"\nroot = "${directory}/root"\nrunroot = "${directory}/run"\n`,
       'crio.toml': configuration(directory, options.pauseImage),
     };
