@@ -34,16 +34,12 @@ export class Crio implements AsyncDisposable {
   }
 
   /** Starts it; pods get addresses of `podCidr` from the CNI plugins bridge, host-local and portmap. */
-  static async start(
-    namespace: NetworkNamespace,
-    options: { podCidr: string; pauseImage: string; registriesConf?: string },
-  ): Promise<Crio> {
+  static async start(namespace: NetworkNamespace, options: { podCidr: string; pauseImage: string }): Promise<Crio> {
     const directory = await mkdtemp(join(tmpdir(), 'dh-crio-'));
     for (const name of ['cni', 'hooks', 'drop-ins']) await mkdir(join(directory, name));
     const files = {
       'cni/10-bridge.conflist': networkConfiguration(directory, options.podCidr),
       'policy.json': '{"default": [{"type": "insecureAcceptAnything"}]}',
-      'registries.conf': options.registriesConf ?? '',
       'storage.conf': `[storage]\ndriver = "overlay"\nroot = "${directory}/root"\nrunroot = "${directory}/run"\n`,
       'crio.toml': configuration(directory, options.pauseImage),
     };
@@ -51,7 +47,6 @@ export class Crio implements AsyncDisposable {
     const argv = [program, '--config', join(directory, 'crio.toml'), '--config-dir', join(directory, 'drop-ins')];
     const child = start([...namespace.enter(), ...argv], {
       CONTAINERS_STORAGE_CONF: join(directory, 'storage.conf'),
-      CONTAINERS_REGISTRIES_CONF: join(directory, 'registries.conf'),
     });
     let said = '';
     for (const stream of [child.stdout!, child.stderr!])
