@@ -1,6 +1,6 @@
 /**
  * Measures a whole cluster and writes docs/benchmarks.md.
- * Usage: node bench/main.ts [PART ...]   parts: start pods burst memory api service; default: all
+ * Usage: node bench/main.ts [PART ...]   parts: start pods burst memory api service kubelet runtime; default: all
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -145,6 +145,7 @@ if (wants('service')) {
     measureRoom('proxy.ts', ['--mode', mode, '--services', services, '--rounds', '30']);
   }
 }
+if (wants('kubelet')) measureRoom('kubelet.ts');
 if (wants('runtime')) {
   measureRoom('runtime.ts');
   measureRoom('pull.ts');

@@ -4,9 +4,11 @@ import { test } from 'node:test';
 import { Cluster } from '../../support/cluster.ts';
 
 test('up lays a KubeletConfiguration over the node’s own, and gives the kubelet options', async () => {
-  await using cluster = await Cluster.withKubelet('kconfigured', { maxPods: 7 }, ['--kubelet-arg', 'node-labels=a=b']);
+  const fields = { maxPods: 7, localStorageCapacityIsolation: false };
+  await using cluster = await Cluster.withKubelet('kconfigured', fields, ['--kubelet-arg', 'node-labels=a=b']);
   const node = await cluster.get('node', 'node-1');
   assert.equal(node.status.capacity.pods, '7');
+  assert.equal(node.status.capacity['ephemeral-storage'], undefined);
   assert.equal(node.metadata.labels.a, 'b');
 });
 
