@@ -73,6 +73,8 @@ export class VolumeBinding {
       const { uid } = claim.metadata;
       if (isClaimBound(claim)) {
         this.#asked.delete(uid);
+        // Kubelets go by the phase, which is written a moment later.
+        if (claim.status?.phase !== 'Bound') all = false;
         continue;
       }
       const selected = claim.metadata.annotations?.[annotations.selectedNode];
