@@ -1,6 +1,5 @@
 /**
- * Runs the whole test suite in order: checks, unit tests (in parallel), integration tests (one file after another,
- * because they share two cores and measure nothing), and a leak check at the end. Prints a summary last.
+ * Runs the whole test suite in order: checks, unit tests (in parallel), integration tests (two files at a time), and a leak check at the end. Prints a summary last.
  *
  * Usage: node tools/test.ts [--unit | --integration] [FILE ...]
  */
@@ -139,7 +138,8 @@ const integration = globSync('test/{integration,conformance}/**/*.test.ts').sort
 const before = snapshot();
 const outcomes: Outcome[] = [];
 // A file that leaves something open must not hold up the rest. Unit tests leave nothing, and are counted in full without.
-const integrationOptions = { concurrency: 1, options: ['--test-force-exit'] };
+// Two at a time, each in namespaces and directories of its own: they mostly wait.
+const integrationOptions = { concurrency: 2, options: ['--test-force-exit'] };
 if (named.length > 0) outcomes.push(await runTests('named', named, integrationOptions));
 else {
   if (!only) outcomes.push(runCheck());
