@@ -4,6 +4,7 @@ import { CgroupDriver } from '../api/cri/index.ts';
 import type { Node } from '../api/index.ts';
 import type { Clock, Component, StopOptions } from '../async/index.ts';
 import type { ApiClient } from '../client/index.ts';
+import { releaseInQuietMoments } from '../host/memory/index.ts';
 import type { Level, Logger } from '../log/index.ts';
 import { assemble, type Ground, kubeletVersion, type Parts } from './assemble.ts';
 import { ServingTls } from './certificates/serving-tls.ts';
@@ -17,7 +18,7 @@ import { keepUtilityChains } from './node/utility-chains.ts';
 import { rotateLogs } from './pods/log-rotation.ts';
 import type { PodTimeline } from './pods/ports.ts';
 import { connectRuntime, isUnavailable, type RuntimeClient } from './pods/runtime-client.ts';
-import { releaseInQuietMoments } from './quiet-moments.ts';
+
 import { type KubeletServer, startKubeletServer } from './server/index.ts';
 
 /** What every component is given. */

@@ -5,6 +5,7 @@ import { ContainerConfigSchema, PodSandboxConfigSchema } from '../api/cri/index.
 import type { Clock, Component, StopOptions } from '../async/index.ts';
 import { openCgroups } from '../host/cgroups/index.ts';
 import type { FileLock } from '../host/files/index.ts';
+import { releaseInQuietMoments } from '../host/memory/index.ts';
 import type { Logger } from '../log/index.ts';
 import { type GrpcServer, refuseServed, serveGrpc } from '../wire/grpc/index.ts';
 import type { HttpServer } from '../wire/http/index.ts';
@@ -70,6 +71,7 @@ class RunningRuntime {
   #lock: FileLock | undefined;
   #starting: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
+  readonly #end = new AbortController();
   context: RuntimeContext | undefined;
 
   constructor(log: Logger) {
@@ -112,6 +114,7 @@ class RunningRuntime {
       ...(settings.socketGroup === undefined ? {} : { group: settings.socketGroup }),
       onError: (method, error) => this.#log.debug('call failed', { method, code: error.code, error }),
     });
+    void releaseInQuietMoments(clock, this.#end.signal);
     // Found out by now, the first status is told without a wait for it.
     for (const name of context.ociRuntimes.keys())
       void featuresOf(context, name).catch((error: unknown) => this.#failed('probe of an OCI runtime', error));
@@ -129,6 +132,7 @@ class RunningRuntime {
   }
 
   async #stop({ remove }: StopOptions): Promise<void> {
+    this.#end.abort(new Error('stopped'));
     await this.#starting.catch(() => {});
     await this.#server?.close();
     await this.#metrics?.close();

@@ -1,1 +1,2 @@
+export { releaseInQuietMoments } from './quiet-moments.ts';
 export { releaseMemory } from './release-memory.ts';

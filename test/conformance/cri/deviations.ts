@@ -19,6 +19,7 @@ export const containerdDeviations: Deviations = {
   'exec: a command that takes too long is an error, and is gone with its children':
     'children of a command live on when it is killed, and hold up the answer',
   'logs: a megabyte as fast as it comes is whole': 'now and then the last lines of one that ends at once never come',
+  'containers: a container over its memory is OOMKilled': 'now and then the news comes after the end',
   'security: a capability that there is not is refused': 'unknown capabilities are passed over',
   'security: ambient capabilities are in effect for a user other than root': 'the field is not looked at',
   'security: AppArmor: where the kernel has none, a profile is refused and Unconfined is fine':

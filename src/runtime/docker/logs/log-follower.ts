@@ -56,7 +56,9 @@ export class LogFollower {
     const { signal } = this.#end;
     while (!signal.aborted) {
       try {
-        await this.#copy(signal);
+        await this.#copy(signal, true);
+        // What is said at the very end sometimes misses the followers; it is in the engine's file all the same.
+        await this.#copy(signal, false);
         break;
       } catch (error) {
         if (signal.aborted || isMissing(error)) break;
@@ -82,7 +84,8 @@ export class LogFollower {
     await this.#done.promise;
   }
 
-  async #copy(signal: AbortSignal): Promise<void> {
+  /** Copies what is behind the end of the file; with `follow` until the container's end. */
+  async #copy(signal: AbortSignal, follow: boolean): Promise<void> {
     const end = await this.#serial.run('file', async () => {
       const found = await readLogEnd(this.#container.path);
       // There from the start, also when nothing is said.
@@ -92,7 +95,7 @@ export class LogFollower {
     this.#met = end;
     this.#rest = Buffer.alloc(0);
     const query = {
-      follow: true,
+      follow,
       stdout: true,
       stderr: true,
       timestamps: true,

@@ -1,5 +1,5 @@
-import type { Clock } from '../async/index.ts';
-import { releaseMemory } from '../host/memory/index.ts';
+import type { Clock } from '../../async/index.ts';
+import { releaseMemory } from './release-memory.ts';
 
 /** How often it is looked whether the moment is quiet, milliseconds. */
 const lookMs = 10_000;
