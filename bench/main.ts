@@ -98,7 +98,8 @@ async function measureBurst(cluster: BenchCluster, image: string): Promise<void>
 }
 
 async function measureIdle(cluster: BenchCluster): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 5_000));
+  // Idle is what is after the start's work, to which the giving back of its memory belongs.
+  await new Promise((resolve) => setTimeout(resolve, 35_000));
   const before = cluster.processes();
   await new Promise((resolve) => setTimeout(resolve, 30_000));
   const after = cluster.processes();

@@ -31,7 +31,6 @@ ${rows.join('\n')}
 ## Where a target is missed, and what limits it
 - Sandbox + create + start against containerd: both wait for the same runc, whose create and start alone (the rows above, 32 ms together) would leave 1 ms for all the rest at 3.5 times Debian's containerd 1.6.
 - Memory of the kubelet with 110 pods: Node and the loaded code take 97 MB before the first pod, of which 55 MB are pages of Node's program; pods and the burst that made them add about 40 MB, of which a restart gives back about half.
-- Idle processor time of the whole stack: the kubelet looks at memory and disk each second now, and at its certificates each two.
 - The API server's own start, and the memory of a proxy alone: loading our code takes 0.15 to 0.25 s and about 85 MB in each process; in the whole cluster it is paid once.
 
 ## Where the time of a pod start goes
