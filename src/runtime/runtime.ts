@@ -1,7 +1,5 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { equals } from '@bufbuild/protobuf';
-import { ContainerConfigSchema, PodSandboxConfigSchema } from '../api/cri/index.ts';
 import type { Clock, Component, StopOptions } from '../async/index.ts';
 import { openCgroups } from '../host/cgroups/index.ts';
 import type { FileLock } from '../host/files/index.ts';
@@ -10,7 +8,7 @@ import type { Logger } from '../log/index.ts';
 import { type GrpcServer, refuseServed, serveGrpc } from '../wire/grpc/index.ts';
 import type { HttpServer } from '../wire/http/index.ts';
 import { adopt } from './adopt.ts';
-import { CallLog, Flights, TracedRunner } from './calls/index.ts';
+import { CallLog, TracedRunner } from './calls/index.ts';
 import { glanceAtExits, noteExit, noteLostExits } from './containers/exited.ts';
 import { ExitWatcher } from './containers/exits.ts';
 import { OciRuntime } from './containers/oci-runtime.ts';
@@ -23,6 +21,7 @@ import { toNanoseconds } from './identifiers.ts';
 import { type ImageStore, openImageStore, type StoreFinding } from './images/index.ts';
 import { checkImages, type Pruned, pruneImages } from './images-admin.ts';
 import { lockDirectories } from './lock-directories.ts';
+import { makeFlights } from './make-flights.ts';
 import { serveMetrics } from './metrics-server.ts';
 import { BridgeNetwork } from './network/bridge/bridge-network.ts';
 import { selectNetwork } from './network/select-network.ts';
@@ -232,16 +231,6 @@ async function makeContext(options: {
     forgetExit: (id) => exits.forget(id),
   };
   return context;
-}
-
-function makeFlights(): RuntimeContext['flights'] {
-  return {
-    sandboxes: new Flights(
-      'sandbox',
-      (left, right) => left.handler === right.handler && equals(PodSandboxConfigSchema, left.config, right.config),
-    ),
-    containers: new Flights('container', (left, right) => equals(ContainerConfigSchema, left, right)),
-  };
 }
 
 /** @throws Error naming the file that cannot be read */

@@ -74,6 +74,11 @@ export class Statistics {
     return root ? [root, ...this.#index!.classes()] : [];
   }
 
+  /** The runtime's own cgroup, where `--runtime-cgroups` names it. */
+  runtimeCgroup(): string | undefined {
+    return this.#options.settings.runtimeCgroups || undefined;
+  }
+
   /** The pods with a ready sandbox and what they use. */
   pods(): Promise<PodUsage[]> {
     return this.#pods.get();
@@ -220,7 +225,8 @@ export class Statistics {
     );
     for (const cgroup of this.#sampled) if (!cgroups.has(cgroup)) this.#tree?.forget(cgroup);
     this.#sampled = cgroups;
-    this.#rates.keep(new Set(['node', 'kubelet', ...this.parents(), ...ids, ...cgroups]));
+    const own = ['node', 'kubelet', this.runtimeCgroup() ?? '', ...this.parents()];
+    this.#rates.keep(new Set([...own, ...ids, ...cgroups]));
   }
 }
 

@@ -170,9 +170,14 @@ function systemContainers(statistics: Statistics, node: NodeUsage): object[] {
     memory: { time, usageBytes: rss, workingSetBytes: rss, rssBytes: rss },
   };
   const [root] = statistics.parents();
-  const usage = root === undefined ? undefined : statistics.usage(root);
-  if (!usage) return [kubelet];
-  return [kubelet, { name: 'pods', startTime: apiTime(node.bootMs), ...cpuAndMemory(usage) }];
+  const ofCgroups = [
+    ['runtime', statistics.runtimeCgroup()],
+    ['pods', root],
+  ].flatMap(([name, cgroup]) => {
+    const usage = cgroup === undefined ? undefined : statistics.usage(cgroup);
+    return usage ? [{ name, startTime: apiTime(node.bootMs), ...cpuAndMemory(usage) }] : [];
+  });
+  return [kubelet, ...ofCgroups];
 }
 
 function network(interfaces: readonly InterfaceUsage[] | undefined, time: string): object {

@@ -52,8 +52,6 @@ export interface DockerContext
   logs: LogFollowers;
   /** What writable layers take. */
   rootfs: DiskUsage;
-  /** Resolvers of those who wait for a container to end. */
-  exitWaiters: Map<string, Set<() => void>>;
   /** Containers of which the engine has told that memory ran out, until their end is noted. */
   outOfMemory: Set<string>;
   /** Capabilities of the kernel that the engine has never heard of, as far as it has said so. */

@@ -12,7 +12,7 @@ import type { EngineInfo } from './engine/index.ts';
 
 /** Version: the engine's, under the name that users of Docker know. */
 export async function version({ engine }: DockerContext): Promise<MessageInitShape<typeof VersionResponseSchema>> {
-  const { ServerVersion } = await engine.get<EngineInfo>('/info');
+  const { ServerVersion } = await engine.setup();
   return { version: '0.1.0', runtimeName: 'docker', runtimeVersion: ServerVersion, runtimeApiVersion: 'v1' };
 }
 
@@ -61,6 +61,6 @@ function condition(type: string, reason: string, before: string, problem: string
 export async function runtimeConfig({
   engine,
 }: DockerContext): Promise<MessageInitShape<typeof RuntimeConfigResponseSchema>> {
-  const { CgroupDriver: driver } = await engine.get<EngineInfo>('/info');
+  const { CgroupDriver: driver } = await engine.setup();
   return { linux: { cgroupDriver: driver === 'systemd' ? CgroupDriver.SYSTEMD : CgroupDriver.CGROUPFS } };
 }

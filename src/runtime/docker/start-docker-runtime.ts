@@ -1,16 +1,15 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { equals } from '@bufbuild/protobuf';
-import { ContainerConfigSchema, PodSandboxConfigSchema } from '../../api/cri/index.ts';
 import type { Clock, Component, StopOptions } from '../../async/index.ts';
 import { openCgroups } from '../../host/cgroups/index.ts';
 import type { FileLock } from '../../host/files/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { type GrpcServer, refuseServed, serveGrpc } from '../../wire/grpc/index.ts';
-import { CallLog, Flights, TracedRunner } from '../calls/index.ts';
+import { CallLog, TracedRunner } from '../calls/index.ts';
 import { EventHub } from '../events/event-hub.ts';
 import { toNanoseconds } from '../identifiers.ts';
 import { lockDirectories } from '../lock-directories.ts';
+import { makeFlights } from '../make-flights.ts';
 import { BridgeNetwork } from '../network/bridge/bridge-network.ts';
 import { selectNetwork } from '../network/select-network.ts';
 import { probeKernel } from '../probe-kernel.ts';
@@ -135,14 +134,7 @@ async function makeContext(settings: DockerSettings, log: Logger, clock: Clock):
     kernel: probeKernel(),
     serial: new TracedRunner(),
     calls: new CallLog(clock),
-    flights: {
-      sandboxes: new Flights(
-        'sandbox',
-        (left, right) => left.handler === right.handler && equals(PodSandboxConfigSchema, left.config, right.config),
-      ),
-      containers: new Flights('container', (left, right) => equals(ContainerConfigSchema, left, right)),
-    },
-    exitWaiters: new Map(),
+    flights: makeFlights(),
     outOfMemory: new Set(),
     unknownCapabilities: new Set(),
   };

@@ -24,6 +24,7 @@ export async function watchEvents(context: DockerContext, signal: AbortSignal, o
       if (told) context.log.info('the Docker Engine is back');
       told = false;
       for await (const event of jsonLines<EngineEvent>(stream as AsyncIterable<Buffer>)) await heed(context, event);
+      context.engine.forget();
     } catch (error) {
       if (signal.aborted) return;
       if (!told) context.log.warn('the Docker Engine does not answer, trying again', { error });

@@ -6,7 +6,6 @@ import { invalid, RuntimeError } from '../../errors.ts';
 import { userMappingOf } from '../../sandboxes/user-mapping.ts';
 import type { SandboxRecord } from '../../store/sandbox-record.ts';
 import { type DockerContext, labels } from '../docker-context.ts';
-import type { EngineInfo } from '../engine/index.ts';
 import { engineCgroupParent } from '../sandboxes/sandbox-body.ts';
 import { engineMounts } from './engine-mounts.ts';
 import { engineResources } from './engine-resources.ts';
@@ -29,7 +28,7 @@ export async function containerBody(
 ): Promise<object> {
   const { sandbox, imageId, stopSignal } = ground;
   refuse(context, config, sandbox);
-  const { CgroupDriver } = await context.engine.get<EngineInfo>('/info');
+  const { CgroupDriver } = await context.engine.setup();
   const security = config.linux?.securityContext;
   const [options, mounts] = await Promise.all([
     securityOptions(security, context),

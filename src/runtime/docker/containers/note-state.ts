@@ -79,5 +79,4 @@ async function noteEnd(
     },
   });
   publishContainer(context, record, ContainerEventType.CONTAINER_STOPPED_EVENT);
-  for (const wake of context.exitWaiters.get(record.id) ?? []) wake();
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../../../async/index.ts';
 import { HttpClient, HttpError, type IncomingMessage } from '../../../wire/http/index.ts';
 import { RuntimeError } from '../../errors.ts';
 import { EngineError, plainMessage } from './engine-error.ts';
+import type { EngineInfo } from './engine-types.ts';
 
 /** Versions of the Engine API that are spoken here; between them the engine's own is taken. */
 const versions = { least: '1.41', most: '1.47' } as const;
@@ -28,6 +29,8 @@ export class Engine {
   readonly #http: HttpClient;
   readonly #socket: string;
   #version: string | undefined;
+  /** What does not change while the engine runs. */
+  #setup: Promise<EngineInfo> | undefined;
 
   constructor(endpoint: string, clock: Clock) {
     this.#socket = endpoint.replace(/^unix:(\/\/)?/, '');
@@ -60,6 +63,15 @@ export class Engine {
     return compareVersions(await this.negotiate(), version) >= 0;
   }
 
+  /** How the engine is set up: drivers and runtimes. Asked once, and again when it has gone and come back. */
+  setup(): Promise<EngineInfo> {
+    this.#setup ??= this.get<EngineInfo>('/info').catch((error: unknown) => {
+      this.#setup = undefined;
+      throw error;
+    });
+    return this.#setup;
+  }
+
   get<T>(path: string, query: Query = {}, options: CallOptions = {}): Promise<T> {
     return this.#call<T>('GET', path, { ...options, query });
   }
@@ -87,6 +99,12 @@ export class Engine {
     const answer = await this.#reach(() => this.#http.upgrade(request));
     if ('refused' in answer) throw failure(answer.refused.statusCode!, await readAll(answer.refused));
     return answer;
+  }
+
+  /** It may come back as another one. */
+  forget(): void {
+    this.#version = undefined;
+    this.#setup = undefined;
   }
 
   close(): void {
@@ -120,8 +138,7 @@ export class Engine {
       return await work();
     } catch (cause) {
       if (!(cause instanceof HttpError)) throw cause;
-      // It may come back as another version.
-      if (cause.code === 'ECONNREFUSED' || cause.code === 'ENOENT') this.#version = undefined;
+      if (cause.code === 'ECONNREFUSED' || cause.code === 'ENOENT') this.forget();
       throw new RuntimeError('UNAVAILABLE', `the Docker Engine does not answer: ${cause.message}`, { cause });
     }
   }

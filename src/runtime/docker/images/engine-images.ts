@@ -13,7 +13,6 @@ import {
 import { SharedPulls } from '../../images/shared-pulls.ts';
 import {
   type Engine,
-  type EngineInfo,
   type ImageDetails,
   type ImageSummary,
   isConflict,
@@ -118,7 +117,7 @@ export class EngineImages {
 
   /** What all images take on disk; layers that several have are counted once. */
   async fsInfo(): Promise<{ usedBytes: number; inodesUsed: number; mountpoint: string }> {
-    const { DockerRootDir } = await this.#engine.get<EngineInfo>('/info');
+    const { DockerRootDir } = await this.#engine.setup();
     const now = this.#clock.monotonic();
     if (!this.#usage || now - this.#usage.atMs > usageFreshMs) {
       const { LayersSize = 0 } = await this.#engine.get<{ LayersSize?: number }>('/system/df', { type: 'image' });

@@ -15,7 +15,7 @@ import { renderResolvConf } from '../../sandboxes/sandbox-files.ts';
 import { userMappingOf } from '../../sandboxes/user-mapping.ts';
 import type { SandboxRecord } from '../../store/sandbox-record.ts';
 import type { DockerContext } from '../docker-context.ts';
-import type { ContainerDetails, EngineInfo } from '../engine/index.ts';
+import type { ContainerDetails } from '../engine/index.ts';
 import { isConflict } from '../engine/index.ts';
 import { releaseSandbox } from './release-sandbox.ts';
 import { sandboxBody, sandboxCgroupParent, sandboxContainerName } from './sandbox-body.ts';
@@ -52,7 +52,7 @@ async function check(context: DockerContext, config: PodSandboxConfig, handler: 
   if (Buffer.byteLength(hostname) > 64) throw invalid(`hostname "${hostname}" is longer than 64 characters`);
   if (linux?.securityContext) refuseUnsupportedSecurity(context.kernel, linux.securityContext);
   if (!handler) return;
-  const { Runtimes = {} } = await context.engine.get<EngineInfo>('/info');
+  const { Runtimes = {} } = await context.engine.setup();
   if (!Object.hasOwn(Runtimes, handler)) throw notFound('runtime handler', handler);
 }
 
@@ -60,7 +60,7 @@ async function make(context: DockerContext, config: PodSandboxConfig, handler: s
   const { engine, settings } = context;
   const image = settings.sandboxImage ?? ownSandboxImage;
   await stage('the image of sandboxes', () => ensureSandboxImage(engine, image));
-  const info = await engine.get<EngineInfo>('/info');
+  const info = await engine.setup();
   const cgroupParent = sandboxCgroupParent(config, '/docker');
   const body = sandboxBody(config, {
     ...{ image, handler, owner: settings.root, cgroupDriver: info.CgroupDriver, cgroupParent },
