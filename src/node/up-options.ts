@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { isIPv6 } from '../host/netlink/index.ts';
+import type { ProxySettings } from '../proxy/index.ts';
 import { type ComponentName, componentNames, type Place } from './component-module.ts';
 import { type Flags, type FlagValues, readLogLevel, UsageError } from './flags.ts';
 
@@ -33,7 +34,7 @@ export const upFlags = {
     help: 'addresses of pods; with an IPv6 range, as in 10.244.0.0/24,fd00:244::/64, pods have one of each family',
   },
   'service-cidr': { type: 'string', value: 'CIDR', default: '10.96.0.0/16', help: 'addresses of Services' },
-  'proxy-mode': { type: 'string', value: 'MODE', default: 'nftables', help: 'nftables or iptables' },
+  'proxy-mode': { type: 'string', value: 'MODE', default: 'nftables', help: 'nftables, iptables or ipvs' },
   'runtime-endpoint': { type: 'string', value: 'unix://SOCKET', help: "use this CRI runtime instead of Deckhand's" },
   'kubelet-config': {
     type: 'string',
@@ -68,7 +69,7 @@ export interface UpOptions {
   /** IPv6 addresses of pods beside; undefined for none. */
   podCidr6: string | undefined;
   serviceCidr: string;
-  proxyMode: 'nftables' | 'iptables';
+  proxyMode: ProxySettings['mode'];
   /** Undefined: Deckhand's own runtime. */
   runtimeEndpoint: string | undefined;
   /** More configuration of the kubelet; undefined for none. */
@@ -96,8 +97,8 @@ const defaultPlace: Record<ComponentName, Place> = {
 /** Checks the options of `deckhand up`. @throws UsageError naming the option and what it takes */
 export function readUpOptions(values: FlagValues<typeof upFlags>): UpOptions {
   const mode = values['proxy-mode'];
-  if (mode !== 'nftables' && mode !== 'iptables')
-    throw new UsageError(`--proxy-mode ${mode} is not a mode: use nftables or iptables`);
+  if (mode !== 'nftables' && mode !== 'iptables' && mode !== 'ipvs')
+    throw new UsageError(`--proxy-mode ${mode} is not a mode: use nftables, iptables or ipvs`);
   const endpoint = values['runtime-endpoint'];
   if (endpoint !== undefined && !/^unix:\/\/\/./.test(endpoint)) {
     throw new UsageError(`--runtime-endpoint ${endpoint} is not a unix socket: use unix:///path/to/socket`);

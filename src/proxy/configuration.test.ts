@@ -16,7 +16,7 @@ test('a kubeadm file is taken as it is', () => {
   assert.equal(settings.conntrack.maxPerCore, 32768);
   assert.equal(settings.conntrack.tcpEstablishedTimeoutMs, 5_400_000);
   assert.equal(kubeconfig, '/var/lib/kube-proxy/kubeconfig.conf');
-  assert.deepEqual(warnings, ['ipvs has no effect', 'winkernel has no effect']);
+  assert.deepEqual(warnings, ['winkernel has no effect']);
 });
 
 test('every mistake is told at once', () => {
@@ -29,7 +29,7 @@ test('every mistake is told at once', () => {
   assert.throws(() => parseProxyConfiguration(`${head}clusterCIDR: 10.0.0.0\ndetectLocalMode: BridgeInterface\n`), {
     message: /not a CIDR.*bridgeInterface: must be set/,
   });
-  assert.throws(() => parseProxyConfiguration(`${head}mode: ipvs\n`), { code: 'UNSUPPORTED' });
+  assert.throws(() => parseProxyConfiguration(`${head}mode: userspace\n`), { code: 'UNSUPPORTED' });
   assert.throws(() => parseProxyConfiguration('mode: nftables\n'), { message: /apiVersion.*kind/ });
   assert.throws(() => parseProxyConfiguration('a: b: c'), { message: /not YAML/ });
 });
@@ -53,4 +53,20 @@ test('what has no effect here is told when the file asks for it', () => {
     'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\noomScoreAdj: -999\nenableProfiling: true\nbindAddress: 0.0.0.0\n',
   );
   assert.deepEqual(warnings, ['oomScoreAdj has no effect', 'enableProfiling has no effect']);
+});
+
+test('the section ipvs', () => {
+  const text = `${head}mode: ipvs\niptables:\n  masqueradeAll: true\nipvs:\n  scheduler: lc\n  strictARP: true\n  excludeCIDRs: [10.9.0.0/16]\n  tcpTimeout: 15m\n  minSyncPeriod: 1s\n  syncPeriod: 20s\n`;
+  const { settings } = parseProxyConfiguration(text);
+  assert.deepEqual(settings.ipvs, {
+    ...{ scheduler: 'lc', strictArp: true, excludeCidrs: ['10.9.0.0/16'] },
+    ...{ tcpTimeoutMs: 900_000, tcpFinTimeoutMs: 0, udpTimeoutMs: 0 },
+  });
+  assert.deepEqual(
+    [settings.mode, settings.masqueradeAll, settings.minSyncPeriodMs, settings.syncPeriodMs],
+    ['ipvs', true, 1000, 20_000],
+  );
+  assert.throws(() => parseProxyConfiguration(`${head}ipvs:\n  excludeCIDRs: [10.9.0.0]\n  udpTimeout: -1s\n`), {
+    message: /ipvs.excludeCIDRs: "10.9.0.0" is not a CIDR.*ipvs.udpTimeout: must not be negative/,
+  });
 });

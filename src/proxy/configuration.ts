@@ -1,5 +1,7 @@
 import { parsePrefix } from '../host/netlink/index.ts';
 import { loadYaml, plainJson } from '../wire/documents/index.ts';
+import type { IpvsOptions, ProxyMode } from './backends/backend.ts';
+import { proxyModes } from './backends/backend.ts';
 import { configurationFields, findProblems, parseDuration } from './configuration-fields.ts';
 import { ProxyError } from './errors.ts';
 
@@ -24,7 +26,7 @@ export interface ConntrackSettings {
 
 /** How the proxy works: what upstream's configuration file says, with defaults filled in. */
 export interface ProxySettings {
-  mode: 'nftables' | 'iptables';
+  mode: ProxyMode;
   detectLocal: DetectLocal;
   /** Masquerade all traffic to cluster IPs. Default false. */
   masqueradeAll: boolean;
@@ -32,7 +34,7 @@ export interface ProxySettings {
   masqueradeBit: number;
   /** Prefixes, or `primary` for the node's own addresses. Empty: every address of the node. */
   nodePortAddresses: readonly string[];
-  /** Whether node ports answer on 127.0.0.1. Default: true in iptables mode, false in nftables mode. */
+  /** Whether node ports answer on 127.0.0.1. Default: true in iptables mode, false in the others. */
   localhostNodePorts: boolean;
   /** `host:port`; empty: no server. Default 0.0.0.0:10256. */
   healthzBindAddress: string;
@@ -45,6 +47,7 @@ export interface ProxySettings {
   /** How often the kernel is compared with the plan, milliseconds. Default 30,000. */
   syncPeriodMs: number;
   conntrack: ConntrackSettings;
+  ipvs: IpvsOptions;
 }
 
 /** What a configuration file says: settings, and what only a starter needs. */
@@ -72,6 +75,14 @@ export const defaultSettings: ProxySettings = {
   minSyncPeriodMs: 0,
   syncPeriodMs: 30_000,
   conntrack: {},
+  ipvs: {
+    scheduler: 'rr',
+    strictArp: false,
+    excludeCidrs: [],
+    tcpTimeoutMs: 0,
+    tcpFinTimeoutMs: 0,
+    udpTimeoutMs: 0,
+  },
 };
 
 /** Fields of upstream's file that change nothing here, with the values that ask for nothing; a file that asks is told so. */
@@ -79,7 +90,6 @@ const withoutEffect: Record<string, readonly unknown[]> = {
   winkernel: [],
   portRange: [],
   windowsRunAsService: [],
-  ipvs: [],
   featureGates: [],
   bindAddress: ['', '0.0.0.0', '::'],
   oomScoreAdj: [null],
@@ -108,8 +118,8 @@ export function parseProxyConfiguration(text: string, name = 'proxy configuratio
   if (problems.length === 0) problems.push(...findBadValues(document));
   if (problems.length > 0) throw new ProxyError('INVALID_CONFIGURATION', name, problems.join('; '));
   const mode = document['mode'] || 'nftables';
-  if (mode !== 'nftables' && mode !== 'iptables')
-    throw new ProxyError('UNSUPPORTED', name, `mode ${JSON.stringify(mode)}: only nftables and iptables are here`);
+  if (!proxyModes.includes(mode))
+    throw new ProxyError('UNSUPPORTED', name, `mode ${JSON.stringify(mode)}: only ${proxyModes.join(', ')} are here`);
   return {
     settings: readSettings(document, mode),
     kubeconfig: document['clientConnection']?.kubeconfig ?? '',
@@ -122,12 +132,14 @@ export function parseProxyConfiguration(text: string, name = 'proxy configuratio
 
 function readSettings(document: Document, mode: ProxySettings['mode']): ProxySettings {
   const section: Document = document[mode] ?? {};
+  // As upstream's, the mode ipvs masquerades by what the section iptables says.
+  const masquerade: Document = mode === 'ipvs' ? (document['iptables'] ?? {}) : section;
   const conntrack: Document = document['conntrack'] ?? {};
   return {
     mode,
     detectLocal: readDetectLocal(document),
-    masqueradeAll: section['masqueradeAll'] ?? false,
-    masqueradeBit: section['masqueradeBit'] ?? 14,
+    masqueradeAll: masquerade['masqueradeAll'] ?? false,
+    masqueradeBit: masquerade['masqueradeBit'] ?? 14,
     nodePortAddresses: document['nodePortAddresses'] ?? [],
     localhostNodePorts: mode === 'iptables' ? (section['localhostNodePorts'] ?? true) : false,
     healthzBindAddress: withPort(document['healthzBindAddress'] ?? '0.0.0.0:10256', 10256),
@@ -144,6 +156,18 @@ function readSettings(document: Document, mode: ProxySettings['mode']): ProxySet
       udpTimeoutMs: duration(conntrack['udpTimeout']),
       udpStreamTimeoutMs: duration(conntrack['udpStreamTimeout']),
     },
+    ipvs: readIpvs(document['ipvs'] ?? {}),
+  };
+}
+
+function readIpvs(section: Document): IpvsOptions {
+  return {
+    scheduler: section['scheduler'] || defaultSettings.ipvs.scheduler,
+    strictArp: section['strictARP'] ?? false,
+    excludeCidrs: section['excludeCIDRs'] ?? [],
+    tcpTimeoutMs: duration(section['tcpTimeout']) ?? 0,
+    tcpFinTimeoutMs: duration(section['tcpFinTimeout']) ?? 0,
+    udpTimeoutMs: duration(section['udpTimeout']) ?? 0,
   };
 }
 
@@ -182,7 +206,10 @@ function findBadValues(document: Document): string[] {
     problems.push('detectLocal.bridgeInterface: must be set for BridgeInterface');
   if (mode === 'InterfaceNamePrefix' && !document['detectLocal']?.interfaceNamePrefix)
     problems.push('detectLocal.interfaceNamePrefix: must be set for InterfaceNamePrefix');
-  for (const section of ['iptables', 'nftables']) {
+  for (const cidr of document['ipvs']?.excludeCIDRs ?? []) prefix('ipvs.excludeCIDRs', cidr);
+  for (const field of ['tcpTimeout', 'tcpFinTimeout', 'udpTimeout'])
+    if ((duration(document['ipvs']?.[field]) ?? 0) < 0) problems.push(`ipvs.${field}: must not be negative`);
+  for (const section of ['iptables', 'nftables', 'ipvs']) {
     const bit = document[section]?.masqueradeBit;
     if (bit !== undefined && bit !== null && (bit < 0 || bit > 31))
       problems.push(`${section}.masqueradeBit: must be within 0 and 31`);

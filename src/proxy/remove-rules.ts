@@ -1,12 +1,12 @@
 import type { Clock } from '../async/index.ts';
 import type { Logger } from '../log/index.ts';
-import type { BackendOptions } from './backends/backend.ts';
+import { type BackendOptions, proxyModes } from './backends/backend.ts';
 import { createBackend } from './backends/create-backend.ts';
 import { ServiceRoutes } from './node-network.ts';
 
 /** Takes away the rules of every mode and family, whoever of ours made them: `--cleanup`. Nobody else's are touched. */
 export async function removeProxyRules(context: { log: Logger; clock: Clock }): Promise<void> {
-  for (const mode of ['nftables', 'iptables'] as const)
+  for (const mode of proxyModes)
     for (const family of [4, 6] as const) {
       const options: BackendOptions = {
         family,

@@ -9,6 +9,7 @@ import {
 import { defineComponent } from '../component-module.ts';
 import { UsageError } from '../flags.ts';
 import { clientFlags, clientFrom, commonFlags, nodeNameFrom, readConfiguration } from './common.ts';
+import { ipvsFlags, readIpvsFlags } from './proxy-ipvs-flags.ts';
 
 export default defineComponent({
   name: 'proxy',
@@ -21,12 +22,13 @@ export default defineComponent({
     },
     ...clientFlags,
     'hostname-override': { type: 'string', value: 'NAME', help: 'the name of the node' },
-    'proxy-mode': { type: 'string', value: 'MODE', default: 'nftables', help: 'nftables or iptables' },
+    'proxy-mode': { type: 'string', value: 'MODE', default: 'nftables', help: 'nftables, iptables or ipvs' },
     'cluster-cidr': {
       type: 'string',
       value: 'CIDR',
       help: 'addresses of pods: what comes from elsewhere to a Service is masqueraded',
     },
+    ...ipvsFlags,
     'masquerade-all': { type: 'boolean', help: 'masquerade everything that goes to a Service' },
     'healthz-bind-address': {
       type: 'string',
@@ -67,13 +69,14 @@ export default defineComponent({
 
 function settingsFromFlags(values: Record<string, unknown>): LoadedConfiguration {
   const mode = values['proxy-mode'];
-  if (mode !== 'nftables' && mode !== 'iptables')
-    throw new UsageError(`--proxy-mode ${mode} is not a mode: use nftables or iptables`);
+  if (mode !== 'nftables' && mode !== 'iptables' && mode !== 'ipvs')
+    throw new UsageError(`--proxy-mode ${mode} is not a mode: use nftables, iptables or ipvs`);
   const cidr = values['cluster-cidr'] as string | undefined;
   const detectLocal: DetectLocal = cidr ? { kind: 'cidr', cidrs: cidr.split(',') } : { kind: 'none' };
   return {
     settings: {
       ...defaultSettings,
+      ...(mode === 'ipvs' ? readIpvsFlags(values, parseProxyConfiguration) : {}),
       mode,
       detectLocal,
       masqueradeAll: Boolean(values['masquerade-all']),

@@ -1,12 +1,30 @@
 import type { IpFamily } from '../model/types.ts';
 import type { PlanChange, ServicePortPlan } from '../plan/types.ts';
 
+/** The kernel mechanisms that Services can be written into. */
+export type ProxyMode = 'nftables' | 'iptables' | 'ipvs';
+export const proxyModes: readonly ProxyMode[] = ['nftables', 'iptables', 'ipvs'];
+
 /** How pods on this node are told from everybody else, for masquerading. */
 export type PodDetector =
   | { kind: 'none' }
   | { kind: 'cidr'; cidrs: readonly string[] }
   | { kind: 'bridge'; name: string }
   | { kind: 'interface-prefix'; prefix: string };
+
+/** What only the mode ipvs is told. */
+export interface IpvsOptions {
+  /** The scheduler of Services that name none. */
+  scheduler: string;
+  /** Answer ARP for an address only on the link that carries it (sysctls arp_ignore and arp_announce). */
+  strictArp: boolean;
+  /** Prefixes whose virtual servers are somebody else's: never touched. */
+  excludeCidrs: readonly string[];
+  /** How long the kernel keeps idle connections, milliseconds; 0: as it is. */
+  tcpTimeoutMs: number;
+  tcpFinTimeoutMs: number;
+  udpTimeoutMs: number;
+}
 
 /** What every backend is told about its node. */
 export interface BackendOptions {
@@ -20,6 +38,8 @@ export interface BackendOptions {
   nodePortAddresses: readonly string[];
   /** Whether node ports answer on 127.0.0.1 (IPv4, needs route_localnet). */
   localhostNodePorts: boolean;
+  /** For the mode ipvs; its defaults when left out. */
+  ipvs?: IpvsOptions;
 }
 
 /** What a backend found and did. */
@@ -32,7 +52,7 @@ export interface AppliedChange {
 
 /** Renders plans into one kernel mechanism, for one family. */
 export interface Backend {
-  readonly mode: 'nftables' | 'iptables';
+  readonly mode: ProxyMode;
   /** Makes the kernel hold exactly these plans: what is right already is left alone. */
   adopt(plans: readonly ServicePortPlan[]): Promise<AppliedChange>;
   /** Applies changes together. After an error the kernel is as before (nftables) or adopt() must be called again. */

@@ -12,6 +12,10 @@ export async function createBackend(
     const { NftablesBackend } = await import('./nftables/nftables-backend.ts');
     return new NftablesBackend({ ...options, yield: () => new Promise((resolve) => setImmediate(resolve)) });
   }
+  if (mode === 'ipvs') {
+    const { createIpvsBackend } = await import('./ipvs/ipvs-backend.ts');
+    return createIpvsBackend(options, context);
+  }
   const { createIptablesBackend } = await import('./iptables/iptables-backend.ts');
   return createIptablesBackend(options, context);
 }
