@@ -1,5 +1,10 @@
 /** What can be wrong in the proxy's own terms. */
-export type ProxyErrorCode = 'INVALID_CONFIGURATION' | 'UNSUPPORTED' | 'NODE_NOT_FOUND' | 'PORT_TAKEN';
+export type ProxyErrorCode =
+  | 'INVALID_CONFIGURATION'
+  | 'UNSUPPORTED'
+  | 'NODE_NOT_FOUND'
+  | 'PORT_TAKEN'
+  | 'UNREADABLE_RULES';
 
 /** An error of the proxy: code, subject, cause. */
 export class ProxyError extends Error {

@@ -7,8 +7,9 @@ import {
   readAttributes,
 } from '../netlink/index.ts';
 import { header, type NftablesBatch, type TableName } from './batch.ts';
-import { nftFamily, nftMessage, verdictCode } from './constants.ts';
-import type { SetElement, Verdict } from './types.ts';
+import { nftFamily, nftMessage } from './constants.ts';
+import { readVerdict } from './decode.ts';
+import type { SetElement } from './types.ts';
 
 /** A chain as the kernel lists it. */
 export interface ListedChain {
@@ -25,8 +26,6 @@ export interface ListedRule {
   handle: bigint;
   comment: string;
 }
-
-const verdictNames = new Map(Object.entries(verdictCode).map(([name, code]) => [code as number, name]));
 
 /** nf_tables over netlink: transactions and listings. One netlink socket, used synchronously. */
 export class NftablesSocket {
@@ -146,7 +145,8 @@ export class NftablesSocket {
   }
 }
 
-function readElement(bytes: Buffer): SetElement {
+/** Reads an element as the kernel gives it. */
+export function readElement(bytes: Buffer): SetElement {
   const attributes = readAttributes(bytes);
   const data = (type: number): Buffer | undefined => {
     const nested = attributes.get(type);
@@ -166,14 +166,8 @@ function readElement(bytes: Buffer): SetElement {
   return element;
 }
 
-function readVerdict(bytes: Buffer): Verdict {
-  const attributes = readAttributes(bytes);
-  const code = verdictNames.get(attributes.get(1)?.readInt32BE(0) ?? 0) as Verdict['code'];
-  const chain = attributes.get(2);
-  return (chain ? { code, chain: attributeString(chain) } : { code }) as Verdict;
-}
-
-function readComment(userData: Buffer | undefined): string {
+/** Reads the comment that the nft program, or we, left with an object. */
+export function readComment(userData: Buffer | undefined): string {
   if (!userData || userData.length < 3 || userData[0] !== 0) return '';
   return attributeString(userData.subarray(2, 2 + userData[1]!));
 }

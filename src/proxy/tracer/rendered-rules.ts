@@ -1,0 +1,17 @@
+import type { BackendOptions } from '../backends/backend.ts';
+import type { ServicePortPlan } from '../plan/types.ts';
+import { IptablesMachine } from './iptables-machine.ts';
+import { renderTables } from './iptables-rendered.ts';
+import { NftablesMachine } from './nftables-machine.ts';
+import { renderTable } from './nftables-rendered.ts';
+import type { TraceableRules } from './packet.ts';
+
+/** The rules that a mode renders for these plans, to walk packets through them ({@link tracePacket}). No kernel needed. */
+export function renderedRules(
+  mode: 'nftables' | 'iptables',
+  plans: Iterable<ServicePortPlan>,
+  options: BackendOptions,
+): TraceableRules {
+  if (mode === 'nftables') return new NftablesMachine(renderTable(plans, options));
+  return new IptablesMachine(renderTables(plans, { ...options, recent: true, comments: true }));
+}
