@@ -94,6 +94,7 @@ export function configurationFiles(options: UpOptions): Record<string, unknown> 
       clientConnection: { kubeconfig: join(paths.pki, 'kube-proxy.conf') },
       mode: options.proxyMode,
       clusterCIDR: podCidrs(options),
+      nodePortAddresses: ['0.0.0.0/0', '::/0'],
     },
     'runtime.yaml': {},
   };

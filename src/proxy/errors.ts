@@ -4,6 +4,7 @@ export type ProxyErrorCode =
   | 'UNSUPPORTED'
   | 'NODE_NOT_FOUND'
   | 'PORT_TAKEN'
+  | 'KERNEL_REFUSED'
   | 'UNREADABLE_RULES';
 
 /** An error of the proxy: code, subject, cause. */

@@ -1,5 +1,3 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { cpus } from 'node:os';
 import {
   addRoute,
   deleteRoute,
@@ -9,8 +7,6 @@ import {
   listRoutes,
   NetlinkSocket,
 } from '../host/netlink/index.ts';
-import type { Logger } from '../log/index.ts';
-import type { ConntrackSettings } from './configuration.ts';
 
 /** Marks our routes, so that they can be told from others'. */
 const routeProtocol = 0x64;
@@ -83,39 +79,5 @@ export class ServiceRoutes {
   #write(address: string): void {
     const route = { destination: `${address}/32`, link: this.#link, protocol: routeProtocol };
     addRoute(this.#socket, route, { replace: true });
-  }
-}
-
-/** Sets what connection tracking is to hold and how long. What cannot be set (in a namespace, the size) is logged. */
-export async function applyConntrackSettings(settings: ConntrackSettings, log: Logger): Promise<void> {
-  const base = '/proc/sys/net/netfilter/nf_conntrack_';
-  const { maxPerCore = 0, minimum = 0 } = settings;
-  const wanted = maxPerCore > 0 ? Math.min(1_048_576, Math.max(minimum, maxPerCore * cpus().length)) : 0;
-  if (wanted > 0) await raise(`${base}max`, wanted, log);
-  const seconds = (ms: number | undefined) => (ms ? String(Math.round(ms / 1000)) : undefined);
-  const values: [string, string | undefined][] = [
-    ['tcp_timeout_established', seconds(settings.tcpEstablishedTimeoutMs)],
-    ['tcp_timeout_close_wait', seconds(settings.tcpCloseWaitTimeoutMs)],
-    ['tcp_be_liberal', settings.tcpBeLiberal ? '1' : undefined],
-    ['udp_timeout', seconds(settings.udpTimeoutMs)],
-    ['udp_timeout_stream', seconds(settings.udpStreamTimeoutMs)],
-  ];
-  for (const [name, value] of values) if (value !== undefined) await setSysctl(`${base}${name}`, value, log);
-}
-
-async function raise(path: string, wanted: number, log: Logger): Promise<void> {
-  const now = Number(await readFile(path, 'utf8').catch(() => '0'));
-  if (now > 0 && now < wanted) await setSysctl(path, String(wanted), log);
-}
-
-/** Writes a sysctl unless it has the value. Gives whether it has it now. */
-export async function setSysctl(path: string, value: string, log: Logger): Promise<boolean> {
-  try {
-    if ((await readFile(path, 'utf8')).trim() === value) return true;
-    await writeFile(path, value);
-    return true;
-  } catch (error) {
-    log.info('sysctl not set', { path, value, error });
-    return false;
   }
 }

@@ -13,7 +13,8 @@ import { createMetrics, type ProxyMetrics } from './health/metrics.ts';
 import { ServiceHealthServers } from './health/service-health.ts';
 import type { IpFamily } from './model/types.ts';
 import { type NodeFacts, type NodeSource, unknownNode, watchNode } from './node-facts.ts';
-import { applyConntrackSettings, ServiceRoutes, setSysctl } from './node-network.ts';
+import { ServiceRoutes } from './node-network.ts';
+import { applySysctls, setSysctl, wantedSysctls } from './node-settings.ts';
 import { ProxyEngine } from './proxy-engine.ts';
 import { type ServiceSource, watchServices } from './service-source.ts';
 
@@ -28,8 +29,6 @@ export interface ProxyConfig extends Partial<ProxySettings> {
   source?: ServiceSource;
   /** The Node object from somewhere else. */
   node?: NodeSource;
-  /** Add routes to cluster IPs on a node without a default route, so that its own programs reach them. Default true. */
-  serviceRoutes?: boolean;
 }
 
 /** A running proxy. */
@@ -102,10 +101,10 @@ class RunningProxy {
     const source = this.#config.source ?? watchServices(this.#needClient(client), context);
     this.#nodeSource = this.#config.node ?? (client && watchNode(client, nodeName, context));
     await this.#listen();
-    await applyConntrackSettings(this.#config.conntrack, this.#log);
+    await this.#applySysctls();
     const nodeKnown = this.#followNode();
     this.#serviceHealth = this.#makeServiceHealth();
-    if (this.#config.serviceRoutes ?? true) this.#routes = new ServiceRoutes();
+    if (this.#config.serviceRoutes) this.#routes = new ServiceRoutes();
     await nodeKnown;
     await this.#makeFamilies();
     this.#engine = this.#makeEngine(source);
@@ -119,6 +118,12 @@ class RunningProxy {
   #needClient(client: ApiClient | undefined): ApiClient {
     if (client) return client;
     throw new ProxyError('INVALID_CONFIGURATION', 'proxy', 'needs a client or a source of Services');
+  }
+
+  /** A parameter that cannot be set is told, and the proxy goes on: rules matter more (see prepareNode). */
+  async #applySysctls(): Promise<void> {
+    for (const { sysctl, error } of await applySysctls(await wantedSysctls(this.#config)))
+      this.#log.warn('kernel parameter not set', { ...sysctl, error });
   }
 
   /** Opens the health and status servers; a taken port is logged, or ends the start when asked to. */
@@ -220,7 +225,7 @@ class RunningProxy {
       routes: this.#routes,
       clock: this.#clock,
       log: this.#log,
-      minimumPauseMs: this.#config.minSyncPeriodMs,
+      minimumPauseMs: this.#config.minSyncPeriodMs ?? 0,
       onProblem: (service, reason, message) => this.#onProblem(service, reason, message),
     });
   }

@@ -1,3 +1,4 @@
+import { checkLogging } from '../../log/index.ts';
 import { sysctlPatternProblem } from '../admission/sysctls.ts';
 import { ConfigurationError } from '../errors.ts';
 import { checkUserNamespaces } from '../security/id-range.ts';
@@ -69,7 +70,8 @@ export function checkConfiguration(fields: Fields): void {
   checkShutdown(fields);
   checkTaints(fields['registerWithTaints'] ?? []);
   checkTlsChoices(fields);
-  checkLogging(fields['logging'] ?? {});
+  const [logging] = checkLogging(fields['logging'] ?? {});
+  if (logging) throw new ConfigurationError(`logging${logging.field}`, logging.message);
   if (fields['serverTLSBootstrap'] && !isFeatureOn(fields['featureGates'], 'RotateKubeletServerCertificate'))
     throw new ConfigurationError('serverTLSBootstrap', 'needs the feature gate RotateKubeletServerCertificate');
   if (Boolean(fields['tlsCertFile']) !== Boolean(fields['tlsPrivateKeyFile']))
@@ -159,30 +161,6 @@ function checkTaints(taints: unknown[]): void {
       );
     if (taint['timeAdded'] !== undefined) throw new ConfigurationError(`${at}.timeAdded`, 'must not be given');
   });
-}
-
-/** `logging`: what of it there is, by the rules of its own parts. */
-function checkLogging(logging: Record<string, any>): void {
-  const known = ['format', 'flushFrequency', 'verbosity', 'vmodule', 'options'];
-  for (const name of Object.keys(logging))
-    if (!known.includes(name)) throw new ConfigurationError(`logging.${name}`, 'unknown field');
-  if (logging['format'] && !['text', 'json'].includes(logging['format']))
-    throw new ConfigurationError('logging.format', `${JSON.stringify(logging['format'])} is none of text, json`);
-  const { verbosity } = logging;
-  if (verbosity !== undefined && (!Number.isInteger(verbosity) || verbosity < 0))
-    throw new ConfigurationError('logging.verbosity', `must be a whole number, not ${JSON.stringify(verbosity)}`);
-  if (logging['vmodule']?.length)
-    throw new ConfigurationError('logging.vmodule', 'lines belong to components here, not to source files');
-  const { text = {}, json = {}, ...others } = logging['options'] ?? {};
-  const unknown = Object.keys(others)[0];
-  if (unknown) throw new ConfigurationError(`logging.options.${unknown}`, 'unknown field');
-  for (const [name, part] of Object.entries<Record<string, unknown>>({ text, json }))
-    for (const [key, value] of Object.entries(part)) {
-      const field = `logging.options.${name}.${key}`;
-      if (!['splitStream', 'infoBufferSize'].includes(key)) throw new ConfigurationError(field, 'unknown field');
-      if (value && value !== '0')
-        throw new ConfigurationError(field, 'lines are written at once, all to standard error');
-    }
 }
 
 function checkAddress(field: string, text: unknown): void {

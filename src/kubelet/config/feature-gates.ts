@@ -1,5 +1,5 @@
+import { findFeatureGate } from '../../api/features/index.ts';
 import { ConfigurationError } from '../errors.ts';
-import { featureGateTable } from './feature-gate-table.ts';
 
 /** Gates that a configuration may set either way, because this kubelet then does what they say. */
 export const switchableGates: ReadonlySet<string> = new Set([
@@ -23,28 +23,10 @@ const groups: Readonly<Record<string, { harmless: boolean; why: string }>> = {
   AllBeta: { harmless: true, why: 'beta features that are on by default cannot be turned off as a whole' },
 };
 
-interface Gate {
-  on: boolean;
-  stage: string;
-  locked: boolean;
-  kubelet: boolean;
-}
-
-function findGate(name: string): Gate | undefined {
-  if (!Object.hasOwn(featureGateTable, name)) return undefined;
-  const words = featureGateTable[name]!.split(' ');
-  return {
-    on: words[0] === 'on',
-    stage: words[1]!,
-    locked: words.includes('locked'),
-    kubelet: words.includes('kubelet'),
-  };
-}
-
 /** Whether a feature is on: as the configuration says, or by default. Unknown ones are off. */
 export function isFeatureOn(gates: Record<string, unknown> | undefined, name: string): boolean {
   const set = gates?.[name];
-  return typeof set === 'boolean' ? set : (findGate(name)?.on ?? false);
+  return typeof set === 'boolean' ? set : (findFeatureGate(name)?.on ?? false);
 }
 
 /**
@@ -62,11 +44,11 @@ export function checkFeatureGates(gates: Record<string, unknown>): void {
       if (value !== group.harmless) throw new ConfigurationError(field, `${value}: ${group.why}`);
       continue;
     }
-    const gate = findGate(name);
+    const gate = findFeatureGate(name);
     if (!gate) throw new ConfigurationError(field, 'unknown feature gate');
     if (gate.locked && value !== gate.on)
       throw new ConfigurationError(field, `cannot be set to ${value}: the feature is locked to ${gate.on}`);
-    const acts = gate.kubelet && !switchableGates.has(name) && !alwaysThere.has(name);
+    const acts = gate.actors.includes('kubelet') && !switchableGates.has(name) && !alwaysThere.has(name);
     if (acts && value !== gate.on)
       throw new ConfigurationError(
         field,

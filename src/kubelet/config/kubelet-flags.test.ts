@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { featureGateTable } from '../../api/features/index.ts';
 import { configurationFields } from './configuration-fields.ts';
-import { featureGateTable } from './feature-gate-table.ts';
 import { checkFeatureGates, isFeatureOn } from './feature-gates.ts';
 import { readFlagConfiguration } from './flag-values.ts';
 import { kubeletFlags } from './kubelet-flags.ts';

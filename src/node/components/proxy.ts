@@ -1,90 +1,93 @@
+import { writeFile } from 'node:fs/promises';
 import {
-  type DetectLocal,
-  defaultSettings,
+  applyOomScore,
+  formatConfiguration,
   type LoadedConfiguration,
-  parseProxyConfiguration,
+  loadProxyConfiguration,
+  ProxyError,
+  prepareNode,
+  proxyFlags,
+  proxyVersion,
   removeProxyRules,
   startProxy,
 } from '../../proxy/index.ts';
-import { defineComponent } from '../component-module.ts';
-import { UsageError } from '../flags.ts';
-import { clientFlags, clientFrom, commonFlags, nodeNameFrom, readConfiguration } from './common.ts';
-import { ipvsFlags, readIpvsFlags } from './proxy-ipvs-flags.ts';
+import { type ComponentContext, defineComponent } from '../component-module.ts';
+import { type Flag, type Flags, UsageError } from '../flags.ts';
+import { clientFrom, nodeNameFrom } from './common.ts';
 
-export default defineComponent({
+type Values = Record<string, string | boolean | string[] | undefined>;
+
+export default defineComponent<Flags>({
   name: 'proxy',
-  summary: 'Leads the addresses of Services to their pods, by rules in the kernel. Takes the place of kube-proxy.',
-  flags: {
-    config: {
-      type: 'string',
-      value: 'FILE',
-      help: 'a KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1); other options are then ignored',
-    },
-    ...clientFlags,
-    'hostname-override': { type: 'string', value: 'NAME', help: 'the name of the node' },
-    'proxy-mode': { type: 'string', value: 'MODE', default: 'nftables', help: 'nftables, iptables or ipvs' },
-    'cluster-cidr': {
-      type: 'string',
-      value: 'CIDR',
-      help: 'addresses of pods: what comes from elsewhere to a Service is masqueraded',
-    },
-    ...ipvsFlags,
-    'masquerade-all': { type: 'boolean', help: 'masquerade everything that goes to a Service' },
-    'healthz-bind-address': {
-      type: 'string',
-      value: 'ADDR:PORT',
-      default: '0.0.0.0:10256',
-      help: 'where to tell whether it is well',
-    },
-    'metrics-bind-address': {
-      type: 'string',
-      value: 'ADDR:PORT',
-      default: '127.0.0.1:10249',
-      help: 'where metrics are',
-    },
-    cleanup: { type: 'boolean', help: 'take away the rules of every mode and exit' },
-    ...commonFlags,
+  summary:
+    'Leads the addresses of Services to their pods, by rules in the kernel. Takes the place of kube-proxy (docs/proxy.md).',
+  flags: makeFlags(),
+  async once(given, context) {
+    const values = given as Values;
+    if (values['version']) {
+      console.log(`Kubernetes ${proxyVersion}`);
+      return true;
+    }
+    const file = values['write-config-to'] as string | undefined;
+    if (file) {
+      await writeFile(file, await formatConfiguration(await load(values)));
+      context.log.info('configuration written', { file });
+      return true;
+    }
+    if (values['cleanup']) {
+      await removeProxyRules(context);
+      return true;
+    }
+    if (values['init-only']) {
+      await prepareNode((await load(values)).settings, context);
+      return true;
+    }
+    return false;
   },
-  async once(values, context) {
-    if (!values.cleanup) return false;
-    await removeProxyRules(context);
-    return true;
-  },
-  async start(values, context) {
-    const loaded = values.config
-      ? parseProxyConfiguration(await readConfiguration(values.config), values.config)
-      : settingsFromFlags(values);
+  async start(given, context) {
+    const values = given as Values;
+    const loaded = await load(values);
+    prepareProcess(loaded, context);
     for (const warning of loaded.warnings) context.log.warn(warning);
     const client = await clientFrom(
-      { kubeconfig: loaded.kubeconfig || values.kubeconfig, master: values.master },
+      { kubeconfig: loaded.connection.kubeconfig, master: values['master'] as string | undefined },
       'proxy',
       context,
     );
-    return startProxy(
-      { ...loaded.settings, client, nodeName: nodeNameFrom(values['hostname-override'] ?? loaded.hostnameOverride) },
-      context,
-    );
+    return startProxy({ ...loaded.settings, client, nodeName: nodeNameFrom(loaded.hostnameOverride) }, context);
   },
 });
 
-function settingsFromFlags(values: Record<string, unknown>): LoadedConfiguration {
-  const mode = values['proxy-mode'];
-  if (mode !== 'nftables' && mode !== 'iptables' && mode !== 'ipvs')
-    throw new UsageError(`--proxy-mode ${mode} is not a mode: use nftables, iptables or ipvs`);
-  const cidr = values['cluster-cidr'] as string | undefined;
-  const detectLocal: DetectLocal = cidr ? { kind: 'cidr', cidrs: cidr.split(',') } : { kind: 'none' };
-  return {
-    settings: {
-      ...defaultSettings,
-      ...(mode === 'ipvs' ? readIpvsFlags(values, parseProxyConfiguration) : {}),
-      mode,
-      detectLocal,
-      masqueradeAll: Boolean(values['masquerade-all']),
-      healthzBindAddress: String(values['healthz-bind-address']),
-      metricsBindAddress: String(values['metrics-bind-address']),
-    },
-    kubeconfig: '',
-    hostnameOverride: '',
-    warnings: [],
-  };
+/** What is wrong with a configuration is said as for any wrong option. */
+async function load(values: Values): Promise<LoadedConfiguration> {
+  try {
+    return await loadProxyConfiguration(values);
+  } catch (error) {
+    throw error instanceof ProxyError ? new UsageError(error.message) : error;
+  }
+}
+
+/** Settings that are for a process of the proxy's own. */
+function prepareProcess({ logging, settings }: LoadedConfiguration, context: ComponentContext): void {
+  if (!context.setLogLevel) return;
+  if (logging.verbosity !== undefined) context.setLogLevel(logging.verbosity >= 4 ? 'debug' : 'info');
+  if (logging.format) context.setLogFormat?.(logging.format);
+  applyOomScore(settings.oomScoreAdj, context.log);
+}
+
+/** Upstream's flags in the form that commands have theirs. */
+function makeFlags(): Flags {
+  const flags: Flags = {};
+  for (const [name, { kind, help, value, short }] of Object.entries(proxyFlags)) {
+    const flag: Flag = {
+      type: kind === 'bool' ? 'boolean' : 'string',
+      help,
+      ...(value ? { value } : {}),
+      ...(short ? { short } : {}),
+      ...(kind === 'bool' ? { optional: true as const } : {}),
+      ...(kind === 'list' || kind === 'gates' ? { multiple: true } : {}),
+    };
+    flags[name] = flag;
+  }
+  return flags;
 }

@@ -1,7 +1,7 @@
 /**
  * The feature gates of Kubernetes 1.36: by name the default (on or off), the stage (alpha, beta, ga, deprecated), `locked` when
- * the default cannot be changed, `kubelet` when a kubelet acts by it. Facts of the release; see feature-gates.ts for what
- * becomes of them here.
+ * the default cannot be changed, `kubelet` or `proxy` when a kubelet or a kube-proxy acts by it. Facts of the release; what becomes
+ * of them here is for the components to say.
  */
 export const featureGateTable: Readonly<Record<string, string>> = {
   AggregatedDiscoveryRemoveBetaType: 'on deprecated locked',
@@ -9,7 +9,7 @@ export const featureGateTable: Readonly<Record<string, string>> = {
   AllowInsecureKubeletCertificateSigningRequests: 'off deprecated',
   AllowOverwriteTerminationGracePeriodSeconds: 'off deprecated locked',
   AllowParsingUserUIDFromCertAuth: 'on beta',
-  AllowServiceExternalIPs: 'on ga',
+  AllowServiceExternalIPs: 'on ga proxy',
   AllowUnsafeMalformedObjectDeletion: 'off alpha',
   AnonymousAuthConfigurableEndpoints: 'on ga locked',
   AnyVolumeDataSource: 'on ga locked',
@@ -33,8 +33,8 @@ export const featureGateTable: Readonly<Record<string, string>> = {
   CloudControllerManagerWebhook: 'off alpha',
   ClusterTrustBundle: 'off beta',
   ClusterTrustBundleProjection: 'off beta kubelet',
-  ComponentFlagz: 'on beta kubelet',
-  ComponentStatusz: 'on beta kubelet',
+  ComponentFlagz: 'on beta kubelet proxy',
+  ComponentStatusz: 'on beta kubelet proxy',
   ConcurrentWatchObjectDecode: 'off beta',
   ConsistentListFromCache: 'on ga locked',
   ConstrainedImpersonation: 'on beta',
@@ -132,7 +132,7 @@ export const featureGateTable: Readonly<Record<string, string>> = {
   MatchLabelKeysInPodTopologySpreadSelectorMerge: 'on beta',
   MaxUnavailableStatefulSet: 'off beta',
   MemoryQoS: 'off alpha kubelet',
-  MultiCIDRServiceAllocator: 'on ga locked',
+  MultiCIDRServiceAllocator: 'on ga locked proxy',
   MutableCSINodeAllocatableCount: 'on ga locked kubelet',
   MutablePodResourcesForSuspendedJobs: 'on beta',
   MutablePVNodeAffinity: 'off alpha',
@@ -164,7 +164,7 @@ export const featureGateTable: Readonly<Record<string, string>> = {
   PodSchedulingReadiness: 'on ga locked',
   PodTopologyLabelsAdmission: 'on beta',
   PortForwardWebsockets: 'on beta',
-  PreferSameTrafficDistribution: 'on ga locked',
+  PreferSameTrafficDistribution: 'on ga locked proxy',
   PreventStaticPodAPIReferences: 'on beta kubelet',
   ProcMountType: 'on ga locked',
   QOSReserved: 'off alpha kubelet',
@@ -240,8 +240,8 @@ export const featureGateTable: Readonly<Record<string, string>> = {
   WindowsCPUAndMemoryAffinity: 'off alpha kubelet',
   WindowsGracefulNodeShutdown: 'on beta kubelet',
   WindowsHostNetwork: 'off deprecated',
-  WinDSR: 'on ga locked',
-  WinOverlay: 'on ga locked',
+  WinDSR: 'on ga locked proxy',
+  WinOverlay: 'on ga locked proxy',
   WorkloadAwarePreemption: 'off alpha',
   WorkloadWithJob: 'off alpha',
 };
