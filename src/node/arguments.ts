@@ -95,6 +95,8 @@ export function configurationFiles(options: UpOptions): Record<string, unknown> 
       mode: options.proxyMode,
       clusterCIDR: podCidrs(options),
       nodePortAddresses: ['0.0.0.0/0', '::/0'],
+      // How many connections the machine tracks is not for an instance to say.
+      conntrack: { maxPerCore: 0 },
     },
     'runtime.yaml': {},
   };
