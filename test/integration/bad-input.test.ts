@@ -480,7 +480,7 @@ describe('the command line', () => {
       [['up', '--listen', '1:2:3'], /--listen 1:2:3 is not an address/],
       [['up', '--pod-cidr', '10.0.0.0/33'], /--pod-cidr 10\.0\.0\.0\/33 is not a usable IPv4 range/],
       [['up', '--service-cidr', '10.244.0.0/16'], /overlap/],
-      [['up', '--proxy-mode', 'ipvs'], /--proxy-mode ipvs is not a mode: use nftables or iptables/],
+      [['up', '--proxy-mode', 'userspace'], /--proxy-mode userspace is not a mode: use nftables, iptables or ipvs/],
       [['up', '--place', 'all=moon'], /--place all=moon: use KEY=process/],
       [['up', '--place', 'moon=inline'], /there is no component moon/],
       [['up', '--node-name', 'A_b'], /--node-name a_b is not a node name/],
