@@ -75,6 +75,10 @@ export class FamilyProxy {
   get pending(): number {
     return this.#pending.size;
   }
+  /** Keys of the plans that the kernel refuses. */
+  get refused(): string[] {
+    return [...this.#setAside.keys()];
+  }
   /** Milliseconds until a change that was set aside is to be tried again; undefined when none is. */
   get retryInMs(): number | undefined {
     if (this.#setAside.size === 0) return undefined;

@@ -7,6 +7,9 @@ import { type Backend, type BackendOptions, type PodDetector, proxyModes } from 
 import { createBackend } from './backends/create-backend.ts';
 import { defaultSettings, type ProxySettings, splitBindAddress } from './configuration.ts';
 import { ProxyError } from './errors.ts';
+import { describeProxy } from './explain/describe-proxy.ts';
+import { ProblemLog } from './explain/state.ts';
+import { serveState } from './explain/state-server.ts';
 import { FamilyProxy } from './family-proxy.ts';
 import { createHealthServer, createStatusServer, ProxyHealth } from './health/health-server.ts';
 import { createMetrics, type ProxyMetrics } from './health/metrics.ts';
@@ -56,6 +59,7 @@ class RunningProxy {
   readonly #health: ProxyHealth;
   readonly #events: EventRecorder | undefined;
   readonly #servers: HttpServer[] = [];
+  readonly #problems = new ProblemLog();
   readonly #abort = new AbortController();
   #families: FamilyProxy[] = [];
   #engine: ProxyEngine | undefined;
@@ -107,6 +111,7 @@ class RunningProxy {
     if (this.#config.serviceRoutes) this.#routes = new ServiceRoutes();
     await nodeKnown;
     await this.#makeFamilies();
+    await this.#tellState();
     this.#engine = this.#makeEngine(source);
     this.#events?.event(this.#nodeReference(), 'Normal', 'Starting', '');
     await this.#engine.start(this.#abort.signal);
@@ -214,6 +219,23 @@ class RunningProxy {
     return { family, pods, masqueradeAll, masqueradeBit, localhostNodePorts, nodePortAddresses: addresses, ipvs };
   }
 
+  /** What `deckhand proxy explain`, `trace` and `status` ask. */
+  async #tellState(): Promise<void> {
+    const server = await serveState(
+      describeProxy({
+        mode: () => this.#config.mode,
+        nodeName: this.#config.nodeName,
+        startedAt: this.#clock.now(),
+        families: () => this.#families,
+        options: (family) => this.#backendOptions(family),
+        metrics: this.#metrics,
+        problems: this.#problems,
+      }),
+      this.#log,
+    );
+    if (server) this.#servers.push(server);
+  }
+
   #makeEngine(source: ServiceSource): ProxyEngine {
     return new ProxyEngine({
       source,
@@ -293,6 +315,7 @@ class RunningProxy {
   }
 
   #onProblem(service: string, reason: string, message: string): void {
+    this.#problems.add(service, reason, message, this.#clock.now());
     const [namespace = '', name = ''] = service.split('/');
     const about = this.#config.source ? undefined : { apiVersion: 'v1', kind: 'Service', namespace, name };
     if (about) this.#events?.event(about, 'Warning', reason, message);

@@ -27,6 +27,7 @@ export {
   type NewLink,
   readLink,
 } from './route/links.ts';
+export { lookUpRoute, type RouteAnswer } from './route/lookup.ts';
 export { deleteNeighbour, listNeighbours, type Neighbour, setNeighbour } from './route/neighbours.ts';
 export { addRoute, deleteRoute, listRoutes, type Route } from './route/routes.ts';
 export { limitRate, type Rate, redirectIncoming, unlimitRate } from './route/traffic-control.ts';
