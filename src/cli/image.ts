@@ -5,6 +5,7 @@ import {
   type Flags,
   type FlagValues,
   type ListedImage,
+  loadImageBuild,
   loadImages,
   parseFlags,
   type RuntimeChoice,
@@ -23,7 +24,19 @@ const flags = {
   },
   creds: { type: 'string', value: 'USER:PASSWORD', help: 'pull: credentials for the registry', notEmpty: true },
   name: { type: 'string', value: 'REFERENCE', help: 'import: the name to give to the image', notEmpty: true },
-  output: { type: 'string', short: 'o', value: 'FILE', help: 'export: the tar file to write', notEmpty: true },
+  output: {
+    type: 'string',
+    short: 'o',
+    value: 'FILE',
+    help: 'export, build: the tar file to write (build: or an empty directory, for a layout)',
+    notEmpty: true,
+  },
+  tag: {
+    type: 'string',
+    value: 'NAME[:TAG]',
+    help: 'build: the name of the image (default deckhand.local/kube-proxy:vVERSION)',
+    notEmpty: true,
+  },
   format: {
     type: 'string',
     value: 'FORMAT',
@@ -32,7 +45,7 @@ const flags = {
   },
   all: { type: 'boolean', short: 'a', help: 'prune: also images with a tag' },
   deep: { type: 'boolean', help: 'check: read every file and compare digests' },
-  json: { type: 'boolean', help: 'ls, prune, check, registries: print JSON' },
+  json: { type: 'boolean', help: 'ls, prune, check, registries, build: print JSON' },
   help: { type: 'boolean', short: 'h', help: 'show this' },
 } as const satisfies Flags;
 
@@ -46,6 +59,8 @@ const usage = `Usage: deckhand image COMMAND …
                                pinned images stay
   import ARCHIVE               read images from an OCI image layout (a directory or a tar of one) or a docker-archive
   export REFERENCE … -o FILE   write images to a tar; their ids stay, manifests are made anew (layers go out unpacked)
+  build proxy                  make an image of a component out of this installation, for a DaemonSet in any cluster:
+                               a tar (-o FILE) for registries and other runtimes, else right into the node's runtime
   check                        look for anything on disk that no image or container owns, is missing or was changed
   registries REFERENCE         show which servers are asked for an image, in order, by which rule, and ask them
 
@@ -54,7 +69,7 @@ A REFERENCE is a name, a name with a digest, an image id or the beginning of one
 ${describeFlags(flags)}`;
 
 const command: Command = {
-  summary: 'pull, list, inspect, remove, import, export and check images of the node',
+  summary: 'pull, list, inspect, remove, import, export, build and check images of the node',
   async run(argv) {
     const { values, positionals } = parseFlags(flags, argv, { positionals: true });
     if (values.help) {
@@ -134,6 +149,21 @@ const verbs = {
     if (!path) throw new UsageError('image export needs -o FILE');
     if (format !== 'oci' && format !== 'docker') throw new UsageError(`--format ${format} is not oci or docker`);
     await call.images.exportArchive(call.runtime, references, { path, format });
+  },
+  build: async (call: Call) => {
+    const component = one(call, 'component, as in: deckhand image build proxy');
+    const { output, tag, json } = call.values;
+    const build = await loadImageBuild();
+    const name = tag ? build.completeName(tag) : await build.defaultImageName();
+    const built = output
+      ? await build.buildArchive(component, name, resolve(output))
+      : await build.buildIntoRuntime(call.runtime, component, name);
+    for (const note of built.notes) console.error(`deckhand: ${note}`);
+    if (json) return printJson(built);
+    const bytes = built.layers.reduce((sum, layer) => sum + (output ? layer.size : layer.unpackedBytes), 0);
+    console.log(
+      `${built.name}\n  id ${built.id}, ${size(bytes)}${output ? ` in ${output}` : " in the node's runtime"}`,
+    );
   },
   check: async (call: Call) => {
     none(call);

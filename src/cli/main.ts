@@ -13,7 +13,7 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
   status: { summary: 'show components, node, pods and Services', load: () => import('./status.ts') },
   timeline: { summary: "show where the time of a pod's start went", load: () => import('./timeline.ts') },
   setup: { summary: 'install the Debian packages that a node needs', load: () => import('./setup.ts') },
-  image: { summary: 'pull, list, import, export and check images', load: () => import('./image.ts') },
+  image: { summary: 'pull, list, import, export, build and check images', load: () => import('./image.ts') },
   token: { summary: 'make, list and delete bootstrap tokens, with which nodes join', load: () => import('./token.ts') },
   version: { summary: 'print the version', load: () => import('./version.ts') },
 };
@@ -65,7 +65,10 @@ async function main(argv: string[]): Promise<number> {
       );
       return 2;
     }
-    console.error(`deckhand: ${describe(error)}`);
+    const absent = (error as { code?: string }).code === 'ERR_MODULE_NOT_FOUND' && commands[name] !== undefined;
+    console.error(
+      `deckhand: ${absent ? `there is no command ${name} in this image: it was made of one component` : describe(error)}`,
+    );
     if (process.env['DECKHAND_TRACE']) console.error(error);
     return 1;
   }

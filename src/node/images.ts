@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { ImageService } from '../api/cri/index.ts';
 import { createGrpcClient } from '../wire/grpc/index.ts';
 import { runtimeEndpoint } from './arguments.ts';
@@ -50,6 +50,11 @@ async function adminOf({ dataDirectory, alone }: RuntimeChoice): Promise<string>
   if ((instance.options as unknown as UpOptions).runtimeEndpoint)
     throw new Error("the node uses another runtime: use that runtime's own tool");
   return admin.adminSocket(join(instancePaths(dataDirectory).runtime, 'root'));
+}
+
+/** A directory on the disk of Deckhand's own runtime, for what it is about to import. @throws Error when the node has another runtime */
+export async function workDirectory(runtime: RuntimeChoice): Promise<string> {
+  return dirname(await adminOf(runtime));
 }
 
 async function withImages<T>(

@@ -62,6 +62,11 @@ export async function loadImages(): Promise<typeof import('./images.ts')> {
   return import('./images.ts');
 }
 
+/** Making images; see image-build/build-image.ts. */
+export async function loadImageBuild(): Promise<typeof import('./image-build/build-image.ts')> {
+  return import('./image-build/build-image.ts');
+}
+
 /** The commands on bootstrap tokens; see tokens.ts. */
 export async function loadTokens(): Promise<typeof import('./tokens.ts')> {
   return import('./tokens.ts');

@@ -1,21 +1,13 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
+import { type TarEntry, writeTar } from '../image-build/tar.ts';
 
 /** An image in memory: what a registry serves of it. */
 export interface DemoImage {
   manifest: Buffer;
   /** By digest: the configuration and the layer. */
   blobs: Map<string, Buffer>;
-}
-
-/** One file of the image. */
-interface File {
-  path: string;
-  mode: number;
-  content?: Buffer;
-  linkTo?: string;
-  directory?: true;
 }
 
 /** The small web server that the demo runs: it answers with its version and its own host name. */
@@ -60,21 +52,22 @@ const applets = [
 /** Builds the demo's image from Debian's busybox-static. `version` makes images differ. */
 export async function buildDemoImage(version: string): Promise<DemoImage> {
   const busybox = await readFile('/bin/busybox');
-  const files: File[] = [
+  const files: TarEntry[] = [
     ...['bin', 'etc', 'tmp', 'root', 'www', 'proc', 'sys', 'dev'].map(
-      (path): File => ({ path, mode: path === 'tmp' ? 0o1777 : 0o755, directory: true }),
+      (path): TarEntry => ({ path, mode: path === 'tmp' ? 0o1777 : 0o755, kind: 'directory' }),
     ),
-    { path: 'bin/busybox', mode: 0o755, content: busybox },
-    ...applets.map((name): File => ({ path: `bin/${name}`, mode: 0o777, linkTo: 'busybox' })),
-    { path: 'bin/serve', mode: 0o755, content: Buffer.from(serveScript) },
+    { path: 'bin/busybox', mode: 0o755, kind: 'bytes', content: busybox },
+    ...applets.map((name): TarEntry => ({ path: `bin/${name}`, mode: 0o777, kind: 'link', target: 'busybox' })),
+    { path: 'bin/serve', mode: 0o755, kind: 'bytes', content: Buffer.from(serveScript) },
     {
       path: 'etc/passwd',
       mode: 0o644,
+      kind: 'bytes',
       content: Buffer.from('root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n'),
     },
-    { path: 'etc/group', mode: 0o644, content: Buffer.from('root:x:0:\nnogroup:x:65534:\n') },
+    { path: 'etc/group', mode: 0o644, kind: 'bytes', content: Buffer.from('root:x:0:\nnogroup:x:65534:\n') },
   ];
-  const tar = writeTar(files);
+  const tar = Buffer.concat(await Array.fromAsync(writeTar(files)));
   const layer = gzipSync(tar, { level: 1 });
   const config = Buffer.from(
     JSON.stringify({
@@ -106,37 +99,4 @@ export async function buildDemoImage(version: string): Promise<DemoImage> {
 /** `sha256:…` of some bytes. */
 export function digestOf(bytes: Uint8Array): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
-}
-
-/** Writes a tar archive (ustar, POSIX.1-1988); every file belongs to root. */
-function writeTar(files: readonly File[]): Buffer {
-  const parts: Buffer[] = [];
-  for (const file of files) {
-    const size = file.content?.length ?? 0;
-    const header = Buffer.alloc(512);
-    const octal = (value: number, offset: number, length: number) =>
-      header.write(`${value.toString(8).padStart(length - 1, '0')}\0`, offset, 'latin1');
-    header.write(file.directory ? `${file.path}/` : file.path, 0, 100, 'latin1');
-    octal(file.mode, 100, 8);
-    octal(0, 108, 8);
-    octal(0, 116, 8);
-    octal(size, 124, 12);
-    octal(0, 136, 12);
-    header.write(file.directory ? '5' : file.linkTo ? '2' : '0', 156, 'latin1');
-    header.write(file.linkTo ?? '', 157, 100, 'latin1');
-    header.write('ustar\0', 257, 'latin1');
-    header.write('00', 263, 'latin1');
-    header.fill(0x20, 148, 156);
-    header.write(
-      `${header
-        .reduce((sum, byte) => sum + byte, 0)
-        .toString(8)
-        .padStart(6, '0')}\0 `,
-      148,
-      'latin1',
-    );
-    parts.push(header);
-    if (file.content) parts.push(file.content, Buffer.alloc((512 - (size % 512)) % 512));
-  }
-  return Buffer.concat([...parts, Buffer.alloc(1024)]);
 }
