@@ -65,7 +65,7 @@ async function main(argv: string[]): Promise<number> {
       );
       return 2;
     }
-    const absent = (error as { code?: string }).code === 'ERR_MODULE_NOT_FOUND' && commands[name] !== undefined;
+    const absent = /Cannot find module '[^']*\/src\/cli\//.test((error as Error).message);
     console.error(
       `deckhand: ${absent ? `there is no command ${name} in this image: it was made of one component` : describe(error)}`,
     );
