@@ -3,7 +3,8 @@ import { type Clock, type Component, type StopOptions, unlessAborted } from '../
 import { type ApiClient, createEventRecorder, type EventRecorder } from '../client/index.ts';
 import type { Logger } from '../log/index.ts';
 import type { HttpServer } from '../wire/http/index.ts';
-import { type Backend, type BackendOptions, type PodDetector, proxyModes } from './backends/backend.ts';
+import { backendOptions } from './backend-options.ts';
+import { type Backend, type BackendOptions, proxyModes } from './backends/backend.ts';
 import { createBackend } from './backends/create-backend.ts';
 import { defaultSettings, type ProxySettings, splitBindAddress } from './configuration.ts';
 import { ProxyError } from './errors.ts';
@@ -211,12 +212,7 @@ class RunningProxy {
     return createBackend(this.#config.mode, this.#backendOptions(family), { clock: this.#clock, log: this.#log });
   }
   #backendOptions(family: IpFamily): BackendOptions {
-    const { masqueradeAll, masqueradeBit, localhostNodePorts, detectLocal, nodePortAddresses, ipvs } = this.#config;
-    const pods: PodDetector =
-      detectLocal.kind === 'node-cidr' ? { kind: 'cidr', cidrs: this.#node.podCidrs } : detectLocal;
-    const own = this.#node.addresses.map((address) => `${address}/${address.includes(':') ? 128 : 32}`);
-    const addresses = nodePortAddresses.flatMap((one) => (one === 'primary' ? own : [one]));
-    return { family, pods, masqueradeAll, masqueradeBit, localhostNodePorts, nodePortAddresses: addresses, ipvs };
+    return backendOptions(this.#config, this.#node, family);
   }
 
   /** What `deckhand proxy explain`, `trace` and `status` ask. */

@@ -233,15 +233,20 @@ function setMark(mark: number, text: string): number {
   return ((mark & ~mask) ^ value) >>> 0;
 }
 
+/** `address/length`, or `address/mask` where the mask is no prefix (as in 0.0.0.3/0.0.0.15). */
 function inPrefix(address: string, prefix: string): boolean {
   const bytes = ipToBytes(address);
-  const { bytes: network, prefixLength } = parsePrefix(prefix);
+  const { network, mask } = readPrefix(prefix);
   if (bytes.length !== network.length) return false;
-  for (let bit = 0; bit < prefixLength; bit += 8) {
-    const mask = (0xff00 >> Math.min(8, prefixLength - bit)) & 0xff;
-    if ((bytes[bit >> 3]! & mask) !== (network[bit >> 3]! & mask)) return false;
-  }
-  return true;
+  return bytes.every((byte, index) => (byte & mask[index]!) === (network[index]! & mask[index]!));
+}
+
+function readPrefix(text: string): { network: Buffer; mask: Buffer } {
+  const [address = '', length = ''] = text.split('/');
+  if (/[.:]/.test(length)) return { network: ipToBytes(address), mask: ipToBytes(length) };
+  const { bytes, prefixLength } = parsePrefix(text);
+  const mask = bytes.map((_, index) => (0xff00 >> Math.min(8, Math.max(0, prefixLength - index * 8))) & 0xff);
+  return { network: bytes, mask: Buffer.from(mask) };
 }
 
 /** `+` at the end stands for anything. */
