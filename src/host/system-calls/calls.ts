@@ -50,6 +50,9 @@ export const results = {
   setrlimit: declare<[resource: number, limit: Bytes]>('int setrlimit(int resource, const void *limit)'),
   // Memory of this process.
   mallocTrim: declare<[pad: number]>('int malloc_trim(size_t pad)'),
+  madvise: declare<[address: bigint, length: bigint, advice: number]>(
+    'int madvise(void *address, size_t length, int advice)',
+  ),
   // Sockets.
   socket: declare<[domain: number, type: number, protocol: number]>('int socket(int domain, int type, int protocol)'),
   bind: declare<[fd: number, address: Bytes, length: number]>(
