@@ -1,6 +1,7 @@
 import type { ObjectReference } from '../api/index.ts';
 import { type Clock, type Component, type StopOptions, unlessAborted } from '../async/index.ts';
 import { type ApiClient, createEventRecorder, type EventRecorder } from '../client/index.ts';
+import { releaseInQuietMoments } from '../host/memory/index.ts';
 import type { Logger } from '../log/index.ts';
 import type { HttpServer } from '../wire/http/index.ts';
 import { backendOptions } from './backend-options.ts';
@@ -118,6 +119,7 @@ class RunningProxy {
     await this.#engine.start(this.#abort.signal);
     this.#onNode = () => void this.#applyNode();
     this.#watchKernel();
+    void releaseInQuietMoments(this.#clock, this.#abort.signal);
     for (const other of proxyModes) if (other !== mode) void this.#removeOtherMode(other);
   }
 
