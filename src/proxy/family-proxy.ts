@@ -4,7 +4,7 @@ import type { Backend } from './backends/backend.ts';
 import type { EndpointModel, IpFamily, ServiceModel } from './model/types.ts';
 import { planService, type Topology } from './plan/plan-service.ts';
 import { type Conflict, PlanTable, samePlan } from './plan/plan-table.ts';
-import type { PlanChange } from './plan/types.ts';
+import type { PlanChange, ServicePortPlan } from './plan/types.ts';
 
 /** What a flush did. */
 export interface FlushResult {
@@ -69,6 +69,12 @@ export class FamilyProxy {
     const { changes, conflicts } = this.plans.update(service, plans);
     for (const change of changes) this.#note(change);
     return conflicts;
+  }
+
+  /** What the kernel is to hold now: the plans, but those that wait to be written as they were before. */
+  *heldPlans(): Generator<ServicePortPlan> {
+    for (const [key, plan] of this.plans.entries()) if (!this.#pending.has(key)) yield plan;
+    for (const { before } of this.#pending.values()) if (before) yield before;
   }
 
   /** Changes that wait to be written. */

@@ -3,6 +3,7 @@ import type { Logger } from '../log/index.ts';
 import type { Backend } from './backends/backend.ts';
 import { conntrackCleaner } from './conntrack/cleaner.ts';
 import type { FamilyProxy, FlushResult } from './family-proxy.ts';
+import { Healer } from './heal/healer.ts';
 import type { ProxyHealth } from './health/health-server.ts';
 import type { ProxyMetrics } from './health/metrics.ts';
 import type { ServiceHealthServers } from './health/service-health.ts';
@@ -42,9 +43,12 @@ export class ProxyEngine {
   readonly #options: ProxyEngineOptions;
   readonly #loop: SyncLoop;
   readonly #cleaner;
+  readonly #healer: Healer;
+  readonly #exclusive: (() => Promise<void>)[] = [];
   readonly #dirty = new Set<string>();
   readonly #triggers = new Map<string, number>();
   readonly #clusterIps = new Map<string, string>();
+  readonly #unsupported = new Map<string, string>();
   #ready = false;
   #full = false;
   #nextBackends: ReadonlyMap<IpFamily, Backend> | undefined;
@@ -57,6 +61,13 @@ export class ProxyEngine {
       minimumPauseMs: options.minimumPauseMs,
       run: () => this.#run(),
       onError: (error) => options.log.error('sync failed', { error }),
+    });
+    this.#healer = new Healer({
+      ...options,
+      exclusive: (work) => this.#runAlone(work),
+      onRepaired: ({ family }, repairs) => {
+        for (const [table, count] of repairs) options.metrics.repairs.inc({ ip_family: `IPv${family}`, table }, count);
+      },
     });
   }
 
@@ -76,6 +87,7 @@ export class ProxyEngine {
     this.#ready = true;
     await this.adoptAll();
     this.#cleaner.checkAll();
+    for (const family of families) this.#healer.watch(family);
     log.info('rules are in place', {
       services: source.keys().length,
       plans: families.reduce((sum, family) => sum + family.plans.size, 0),
@@ -108,6 +120,10 @@ export class ProxyEngine {
     for (const service of this.#options.source.keys()) this.#dirty.add(service);
     this.requestComparison();
   }
+  /** Looks whether others changed rules without a notice, and puts right what differs. */
+  checkKernel(): Promise<void> {
+    return this.#ready ? this.#healer.check() : Promise.resolve();
+  }
   /** Compares with the kernel at the next turn. */
   requestComparison(): void {
     if (!this.#ready) return;
@@ -117,10 +133,12 @@ export class ProxyEngine {
   /** Resolves when everything known so far is in the kernel and stale flows are gone. */
   async idle(): Promise<void> {
     await this.#loop.idle();
+    await this.#healer.settled();
     await this.#cleaner.settled();
   }
   async stop(): Promise<void> {
     this.#options.source.stop();
+    await this.#healer.stop();
     await this.#loop.stop();
     await this.#cleaner.settled();
   }
@@ -154,16 +172,27 @@ export class ProxyEngine {
       const next = this.#nextBackends?.get(family.family);
       if (next) family.setBackend(next);
     }
+    const changed = this.#nextBackends;
     this.#nextBackends = undefined;
     if (this.#full) {
       this.#full = false;
       await this.adoptAll();
       this.#cleaner.checkAll();
+      for (const family of this.#options.families) if (changed?.has(family.family)) this.#healer.watch(family);
     }
     for (const family of this.#options.families) await this.#flush(family);
+    for (const work of this.#exclusive.splice(0)) await work();
     this.#noteLatency(services);
     const waits = this.#options.families.flatMap((family) => family.retryInMs ?? []);
     if (waits.length > 0) this.#loop.requestAfter(Math.min(...waits) + 1);
+  }
+
+  /** Runs the work in the loop, when nothing else writes. */
+  #runAlone<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#exclusive.push(() => work().then(resolve, reject));
+      this.#loop.request();
+    });
   }
 
   async #flush(family: FamilyProxy): Promise<void> {
@@ -215,6 +244,7 @@ export class ProxyEngine {
       const model = service && readService(service, family.family, problem);
       const endpoints = model ? readEndpoints(slices, family.family, place.nodeName) : new Map();
       this.#reportConflicts(key, family.update(key, model, endpoints, place));
+      this.#reportUnsupported(family, key, model);
       if (family.family === 4) this.#followClusterIp(key, model);
       if (!model?.healthCheckNodePort) continue;
       healthPort = model.healthCheckNodePort;
@@ -230,6 +260,15 @@ export class ProxyEngine {
       this.#options.log.warn('address belongs to another service', { service, owner, address: where });
       this.#options.onProblem(service, 'AddressConflict', `${where} belongs to ${owner}`);
     }
+  }
+  /** Says once what of a Service's choice of balancing this mode cannot do. */
+  #reportUnsupported({ backend, plans }: FamilyProxy, service: string, model: ServiceModel | undefined): void {
+    const [plan] = model?.balance ? plans.of(service) : [];
+    const message = plan && backend.unsupported?.(plan);
+    if (!message) return void this.#unsupported.delete(service);
+    if (this.#unsupported.get(service) === message) return;
+    this.#unsupported.set(service, message);
+    this.#options.onProblem(service, 'UnsupportedBalance', message);
   }
   #followClusterIp(service: string, model: ServiceModel | undefined): void {
     const { routes } = this.#options;

@@ -272,9 +272,7 @@ class RunningProxy {
   async #compareIfChanged(): Promise<void> {
     try {
       this.#routes?.refresh();
-      const same = await Promise.all(this.#families.map((family) => family.backend.verify()));
-      if (same.every(Boolean)) return;
-      this.#engine?.requestComparison();
+      await this.#engine?.checkKernel();
     } catch (error) {
       this.#log.warn('cannot look at the rules', { error });
     }

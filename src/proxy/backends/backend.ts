@@ -42,6 +42,29 @@ export interface BackendOptions {
   ipvs?: IpvsOptions;
 }
 
+/** What was put right, by the table (or what the mode has instead) it was in. */
+export type Repairs = ReadonlyMap<string, number>;
+
+/** What {@link Backend.inspect} found. */
+export interface Finding {
+  /** What differs, in a few words, for the log. */
+  what: string;
+  /**
+   * Writes what differs, and nothing else. The engine calls it while neither adopt() nor apply() runs; changes may have been
+   * applied since the look, so it goes by what the plans are now. Gives what it wrote.
+   */
+  repair(): Promise<Repairs>;
+}
+
+/** A change that somebody else made to what a backend wrote. */
+export interface ForeignChange {
+  /** The program, where the kernel says so. */
+  program?: string;
+  processId?: number;
+  /** Notices were lost: anything may have changed. */
+  lost?: boolean;
+}
+
 /** What a backend found and did. */
 export interface AppliedChange {
   /** Rules, elements or chains written or removed. */
@@ -57,6 +80,19 @@ export interface Backend {
   adopt(plans: readonly ServicePortPlan[]): Promise<AppliedChange>;
   /** Applies changes together. After an error the kernel is as before (nftables) or adopt() must be called again. */
   apply(changes: readonly PlanChange[]): Promise<AppliedChange>;
+  /**
+   * From now on, tells when somebody else changed what this backend wrote, at once or within 200 ms. Its own writes, and what
+   * others do to what is theirs, are not told of. Ends with close().
+   */
+  watch?(onForeignChange: (change: ForeignChange) => void): void;
+  /**
+   * Looks for what differs from the plans in the kernel: after a notice of watch() only at what the notices named, where they
+   * tell; with `thorough` at everything. Works in slices, none of which holds up the event loop for more than 50 ms, and
+   * writes nothing: the engine goes on applying changes meanwhile. Undefined: nothing differs. Without it, adopt() is called.
+   */
+  inspect?(plans: () => Iterable<ServicePortPlan>, thorough: boolean): Promise<Finding | undefined>;
+  /** What of the plan this mode cannot do, in words for an event; it does what is nearest. */
+  unsupported?(plan: ServicePortPlan): string | undefined;
   /** Whether what the kernel holds is still what was written, as far as it can be told cheaply. */
   verify(): Promise<boolean>;
   /** Takes away everything that the backend ever made. */

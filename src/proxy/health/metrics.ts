@@ -3,6 +3,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 const syncBuckets = Array.from({ length: 15 }, (_, index) => 0.001 * 2 ** index);
 const programmingBuckets = [0.25, 0.5, ...Array.from({ length: 59 }, (_, index) => index + 1), 65, 70, 75, 80, 85, 90];
 const family = ['ip_family'] as const;
+const familyAndTable = ['ip_family', 'table'] as const;
 
 /** The proxy's metrics, under upstream's names, so that dashboards work. */
 export type ProxyMetrics = ReturnType<typeof createMetrics>;
@@ -42,11 +43,8 @@ export function createMetrics() {
       'Services whose Local policy finds no endpoint',
       ['ip_family', 'traffic_policy'],
     ),
-    rules: gauge('sync_proxy_rules_iptables_total', 'Rules held, by table', ['ip_family', 'table']),
-    lastRules: gauge('sync_proxy_rules_iptables_last', 'Rules written by the last sync, by table', [
-      'ip_family',
-      'table',
-    ]),
+    rules: gauge('sync_proxy_rules_iptables_total', 'Rules held, by table', familyAndTable),
+    lastRules: gauge('sync_proxy_rules_iptables_last', 'Rules written by the last sync, by table', familyAndTable),
     restoreFailures: counter('sync_proxy_rules_iptables_restore_failures_total', 'Syncs that iptables refused'),
     partialRestoreFailures: counter(
       'sync_proxy_rules_iptables_partial_restore_failures_total',
@@ -62,7 +60,7 @@ export function createMetrics() {
     conntrackDeleted: counter('conntrack_reconciler_deleted_entries_total', 'Stale flows deleted'),
     healthz: counter('proxy_healthz_total', 'Answers of /healthz, by status', ['code']),
     livez: counter('proxy_livez_total', 'Answers of /livez, by status', ['code']),
-    repairs: counter('deckhand_repairs_total', 'Rules found changed by others and put right'),
+    repairs: counter('deckhand_repairs_total', 'Rules and elements that others changed, put right', familyAndTable),
     refused: gauge('deckhand_services_refused', 'Service ports that the kernel refuses'),
   };
 }

@@ -1,5 +1,6 @@
 import type { Service } from '../../api/index.ts';
 import { isIPv4, isIPv6, parsePrefix } from '../../host/netlink/index.ts';
+import { readBalance } from './balance.ts';
 import type { IpFamily, Protocol, ServiceModel, ServicePortModel } from './types.ts';
 
 /** The label that leaves a Service to another proxy. */
@@ -57,6 +58,7 @@ export function readService(
     internalPolicy: spec.internalTrafficPolicy === 'Local' ? 'local' : 'cluster',
     externalPolicy,
     affinitySeconds: affinity ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 10800) : 0,
+    balance: readBalance(service, onProblem),
     healthCheckNodePort: balancer && externalPolicy === 'local' ? (spec.healthCheckNodePort ?? 0) : 0,
     ports: (spec.ports ?? []).flatMap((port) => readPort(port, spec.type, onProblem)),
   };

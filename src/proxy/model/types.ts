@@ -1,3 +1,5 @@
+import type { Balance } from './balance.ts';
+
 /** The protocols that Services balance. */
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
 
@@ -18,6 +20,8 @@ export interface ServiceModel {
   externalPolicy: 'cluster' | 'local';
   /** How long a client stays with its endpoint, seconds; 0: no affinity. */
   affinitySeconds: number;
+  /** How connections are spread; undefined: as the mode does by itself. */
+  balance?: Balance;
   /** 0: none. */
   healthCheckNodePort: number;
   ports: readonly ServicePortModel[];
@@ -42,6 +46,8 @@ export interface EndpointModel {
   ready: boolean;
   serving: boolean;
   terminating: boolean;
+  /** How many connections it gets beside others. Undefined: 1. 0: none while others are there. */
+  weight?: number;
   /** Zones and nodes that should prefer it; empty: no hint. */
   zoneHints: readonly string[];
   nodeHints: readonly string[];

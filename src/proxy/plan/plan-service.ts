@@ -22,6 +22,7 @@ export function planService(
       service: service.key,
       protocol: port.protocol,
       affinitySeconds: service.affinitySeconds,
+      ...(service.balance ? { balance: service.balance } : {}),
       ...chooseDestinations(candidates, topology),
       frontends: planFrontends(service, port),
     };
@@ -59,8 +60,8 @@ function followHints(endpoints: readonly EndpointModel[], topology: Topology): r
   return endpoints;
 }
 
-function destination({ address, port, local }: EndpointModel): Destination {
-  return { address, port, local };
+function destination({ address, port, local, weight }: EndpointModel): Destination {
+  return weight === undefined ? { address, port, local } : { address, port, local, weight };
 }
 
 function planFrontends(service: ServiceModel, port: ServicePortModel): Frontend[] {

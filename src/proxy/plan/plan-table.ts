@@ -1,3 +1,4 @@
+import { sameBalance } from '../model/balance.ts';
 import { frontendKey } from './decide.ts';
 import type { Destination, Frontend, PlanChange, ServicePortPlan } from './types.ts';
 
@@ -21,6 +22,10 @@ export class PlanTable {
   /** All plans, as they are to be rendered. */
   plans(): Iterable<ServicePortPlan> {
     return this.#effective.values();
+  }
+  /** All plans with their keys. */
+  entries(): Iterable<[key: string, plan: ServicePortPlan]> {
+    return this.#effective.entries();
   }
   get size(): number {
     return this.#effective.size;
@@ -112,6 +117,7 @@ function freeFirst(changes: PlanChange[]): PlanChange[] {
 export function samePlan(a: ServicePortPlan, b: ServicePortPlan): boolean {
   return (
     a.affinitySeconds === b.affinitySeconds &&
+    sameBalance(a.balance, b.balance) &&
     sameList(a.cluster, b.cluster, sameDestination) &&
     sameList(a.local, b.local, sameDestination) &&
     sameList(a.frontends, b.frontends, sameFrontend)
@@ -122,7 +128,7 @@ function sameList<T>(a: readonly T[], b: readonly T[], same: (x: T, y: T) => boo
   return a.length === b.length && a.every((one, index) => same(one, b[index]!));
 }
 function sameDestination(a: Destination, b: Destination): boolean {
-  return a.address === b.address && a.port === b.port && a.local === b.local;
+  return a.address === b.address && a.port === b.port && a.local === b.local && a.weight === b.weight;
 }
 function sameFrontend(a: Frontend, b: Frontend): boolean {
   return (

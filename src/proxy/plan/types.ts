@@ -1,3 +1,4 @@
+import type { Balance } from '../model/balance.ts';
 import type { Protocol } from '../model/types.ts';
 
 /** Where a connection can be sent. */
@@ -6,6 +7,8 @@ export interface Destination {
   port: number;
   /** On this node: its packets to itself must be masqueraded. */
   local: boolean;
+  /** How many connections it gets beside others. Undefined: 1. 0: none while others are there. */
+  weight?: number;
 }
 
 /** An address that clients use: one row of the proxy's table. */
@@ -30,6 +33,8 @@ export interface ServicePortPlan {
   protocol: Protocol;
   /** 0: none. */
   affinitySeconds: number;
+  /** How connections are spread; undefined: as the mode does by itself. */
+  balance?: Balance;
   /** Destinations under the Cluster policy. */
   cluster: readonly Destination[];
   /** Destinations under the Local policy. */
