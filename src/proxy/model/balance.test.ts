@@ -4,7 +4,7 @@ import { balanceAnnotation, plainBalance, readBalance } from './balance.ts';
 
 const read = (text?: string) => {
   const problems: string[] = [];
-  const annotations = text === undefined ? {} : { [balanceAnnotation]: text };
+  const annotations: Record<string, string> = text === undefined ? {} : { [balanceAnnotation]: text };
   const balance = readBalance({ metadata: { name: 'a', namespace: 'b', annotations } }, ({ field, message }) =>
     problems.push(`${field}: ${message}`),
   );
