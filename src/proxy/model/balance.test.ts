@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Service } from '../../api/index.ts';
 import { balanceAnnotation, plainBalance, readBalance } from './balance.ts';
 
 const read = (text?: string) => {
   const problems: string[] = [];
   const annotations: Record<string, string> = text === undefined ? {} : { [balanceAnnotation]: text };
-  const balance = readBalance({ metadata: { name: 'a', namespace: 'b', annotations } }, ({ field, message }) =>
-    problems.push(`${field}: ${message}`),
-  );
+  const service = { metadata: { name: 'a', namespace: 'b', annotations } } as unknown as Service;
+  const balance = readBalance(service, ({ field, message }) => problems.push(`${field}: ${message}`));
   return { balance, problems };
 };
 
