@@ -7,6 +7,7 @@ import {
   type ListedImage,
   loadImageBuild,
   loadImages,
+  loadProxyImage,
   parseFlags,
   type RuntimeChoice,
   UsageError,
@@ -44,6 +45,10 @@ const flags = {
     help: 'export: oci (a layout that docker load reads too) or docker (as docker save)',
   },
   all: { type: 'boolean', short: 'a', help: 'prune: also images with a tag' },
+  'if-changed': {
+    type: 'boolean',
+    help: 'build: only when the node has no image of the same content; its tag then tells the content',
+  },
   deep: { type: 'boolean', help: 'check: read every file and compare digests' },
   json: { type: 'boolean', help: 'ls, prune, check, registries, build: print JSON' },
   help: { type: 'boolean', short: 'h', help: 'show this' },
@@ -152,8 +157,9 @@ const verbs = {
   },
   build: async (call: Call) => {
     const component = one(call, 'component, as in: deckhand image build proxy');
-    const { output, tag, json } = call.values;
+    const { output, tag, json, 'if-changed': ifChanged } = call.values;
     const build = await loadImageBuild();
+    if (ifChanged) return buildIfChanged(call, component, build);
     const name = tag ? build.completeName(tag) : await build.defaultImageName();
     const built = output
       ? await build.buildArchive(component, name, resolve(output))
@@ -184,6 +190,20 @@ const verbs = {
     return reports.some(({ answer }) => answer === 'found') ? 0 : 1;
   },
 };
+
+async function buildIfChanged(
+  { values: { output, tag, json, root }, runtime }: Call,
+  component: string,
+  build: Awaited<ReturnType<typeof loadImageBuild>>,
+): Promise<void> {
+  if (output || tag || root)
+    throw new UsageError('--if-changed is for the runtime of an instance: without -o, --tag and --root');
+  build.checkBuildable(component);
+  const { ensureProxyImage } = await loadProxyImage();
+  const image = await ensureProxyImage(runtime.dataDirectory);
+  if (json) return printJson(image);
+  console.log(`${image.name}\n  id ${image.id}, ${image.isNew ? 'made' : 'was there already'}`);
+}
 
 function printJson(value: unknown): void {
   console.log(JSON.stringify(value, null, 2));

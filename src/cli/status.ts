@@ -65,6 +65,7 @@ function formatStatus(report: StatusReport): string {
         String(one.restarts),
       ]),
     ),
+    ...(report.proxy ? [describeProxy(report.proxy)] : []),
     '',
   ];
   if (report.apiError) return [...head, `the API server does not answer: ${report.apiError}`].join('\n');
@@ -91,6 +92,11 @@ function formatStatus(report: StatusReport): string {
       ]),
     ),
   ].join('\n');
+}
+
+function describeProxy({ image, desired, ready, updated }: NonNullable<StatusReport['proxy']>): string {
+  const rollout = updated < desired ? `, ${desired - updated} still to be exchanged` : '';
+  return `proxy: DaemonSet kube-system/kube-proxy, ${ready} of ${desired} ready${rollout}, image ${image}`;
 }
 
 function table(head: string[], rows: string[][]): string[] {

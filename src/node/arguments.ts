@@ -92,13 +92,20 @@ export function configurationFiles(options: UpOptions): Record<string, unknown> 
       apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
       kind: 'KubeProxyConfiguration',
       clientConnection: { kubeconfig: join(paths.pki, 'kube-proxy.conf') },
-      mode: options.proxyMode,
-      clusterCIDR: podCidrs(options),
-      nodePortAddresses: ['0.0.0.0/0', '::/0'],
-      // How many connections the machine tracks is not for an instance to say.
-      conntrack: { maxPerCore: 0 },
+      ...proxyConfiguration(options),
     },
     'runtime.yaml': {},
+  };
+}
+
+/** Fields of the proxy's configuration that are the same wherever it runs. */
+export function proxyConfiguration(options: UpOptions): Record<string, unknown> {
+  return {
+    mode: options.proxyMode,
+    clusterCIDR: podCidrs(options),
+    nodePortAddresses: ['0.0.0.0/0', '::/0'],
+    // How many connections the machine tracks is not for an instance to say.
+    conntrack: { maxPerCore: 0 },
   };
 }
 

@@ -46,7 +46,11 @@ export async function stopInstance(
     );
   }
   const options = { ...(instance.options as unknown as UpOptions), demo: false, detach: false };
-  const adopted = await startInstance(options, context, { onProgress: () => {}, onOutput: () => {} });
+  const adopted = await startInstance(
+    options,
+    { ...context, ending: true },
+    { onProgress: () => {}, onOutput: () => {} },
+  );
   await adopted.stop({ keepPods: false });
   return 'cleaned';
 }

@@ -67,6 +67,11 @@ export async function loadImageBuild(): Promise<typeof import('./image-build/bui
   return import('./image-build/build-image.ts');
 }
 
+/** The image of an instance's proxy; see proxy-daemonset/proxy-image.ts. */
+export async function loadProxyImage(): Promise<typeof import('./proxy-daemonset/proxy-image.ts')> {
+  return import('./proxy-daemonset/proxy-image.ts');
+}
+
 /** The commands on bootstrap tokens; see tokens.ts. */
 export async function loadTokens(): Promise<typeof import('./tokens.ts')> {
   return import('./tokens.ts');

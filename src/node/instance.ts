@@ -48,6 +48,7 @@ export function instancePaths(dataDirectory: string) {
     kubeconfig: join(dataDirectory, 'admin.conf'),
     kubelet: join(dataDirectory, 'kubelet'),
     localPath: join(dataDirectory, 'local-path'),
+    proxyImage: join(dataDirectory, 'proxy-image.json'),
     runtime: join(dataDirectory, 'runtime'),
     runtimeState: join(dataDirectory, 'runtime/state'),
     manifests: join(dataDirectory, 'manifests'),

@@ -1,8 +1,10 @@
 import { type EndpointSlice, type Node, type Pod, resources, type Service } from '../api/index.ts';
 import type { Clock } from '../async/index.ts';
+import type { ApiClient } from '../client/index.ts';
 import type { Logger } from '../log/index.ts';
 import { connect, isNodeReady, residentBytes } from './cluster-access.ts';
 import { type ComponentRecord, type InstanceRecord, isRunning, readInstance } from './instance.ts';
+import { daemonSetName } from './proxy-daemonset/manifest.ts';
 
 /** Everything that `deckhand status` shows. */
 export interface StatusReport {
@@ -11,6 +13,8 @@ export interface StatusReport {
   kubeconfig: string;
   startedAt: string;
   components: (ComponentRecord & { memoryBytes: number })[];
+  /** The proxy, where it runs as a DaemonSet. */
+  proxy?: { image: string; desired: number; ready: number; updated: number };
   /** Resident memory of all processes, bytes. */
   memoryBytes: number;
   node?: { name: string; ready: boolean; conditions: Record<string, string>; addresses: string[] };
@@ -32,7 +36,8 @@ export async function collectStatus(
   try {
     const client = await connect(dataDirectory, context);
     const signal = AbortSignal.timeout(5_000);
-    const [node, pods, services, slices] = await Promise.all([
+    const [proxy, node, pods, services, slices] = await Promise.all([
+      describeProxy(instance, client, signal),
       client.get(resources.nodes, instance.nodeName, { signal }),
       client.list(resources.pods, { signal }),
       client.list(resources.services, { signal }),
@@ -40,6 +45,7 @@ export async function collectStatus(
     ]);
     return {
       ...report,
+      ...(proxy ? { proxy } : {}),
       node: describeNode(node),
       pods: pods.items.map(describePod),
       services: services.items.map((one) => describeService(one, slices.items)),
@@ -61,6 +67,22 @@ async function describeProcesses(instance: InstanceRecord): Promise<StatusReport
     memoryBytes: [...pids.values()].reduce((sum, bytes) => sum + bytes, 0),
     pods: [],
     services: [],
+  };
+}
+
+async function describeProxy(
+  { options }: InstanceRecord,
+  client: ApiClient,
+  signal: AbortSignal,
+): Promise<StatusReport['proxy']> {
+  if (options['proxy'] !== 'daemonset') return undefined;
+  const { namespace, name } = daemonSetName;
+  const { spec, status } = await client.get(resources.daemonsets, name, { namespace, signal });
+  return {
+    image: spec.template.spec?.containers[0]?.image ?? '',
+    desired: status?.desiredNumberScheduled ?? 0,
+    ready: status?.numberReady ?? 0,
+    updated: status?.updatedNumberScheduled ?? 0,
   };
 }
 

@@ -35,6 +35,18 @@ export const upFlags = {
   },
   'service-cidr': { type: 'string', value: 'CIDR', default: '10.96.0.0/16', help: 'addresses of Services' },
   'proxy-mode': { type: 'string', value: 'MODE', default: 'nftables', help: 'nftables, iptables or ipvs' },
+  proxy: {
+    type: 'string',
+    value: 'WHERE',
+    default: 'component',
+    help: 'where the proxy runs: component (beside the others), daemonset (in a pod, as in other clusters) or none (you bring one)',
+  },
+  'proxy-image': {
+    type: 'string',
+    value: 'REFERENCE',
+    help: 'with --proxy daemonset: the image of its pods (default: one made of this installation)',
+    notEmpty: true,
+  },
   'runtime-endpoint': { type: 'string', value: 'unix://SOCKET', help: "use this CRI runtime instead of Deckhand's" },
   'kubelet-config': {
     type: 'string',
@@ -70,6 +82,10 @@ export interface UpOptions {
   podCidr6: string | undefined;
   serviceCidr: string;
   proxyMode: ProxySettings['mode'];
+  /** Where the proxy runs; `none`: it is somebody else's. */
+  proxy: 'component' | 'daemonset' | 'none';
+  /** The image of the DaemonSet's pods; undefined: one is made. */
+  proxyImage: string | undefined;
   /** Undefined: Deckhand's own runtime. */
   runtimeEndpoint: string | undefined;
   /** More configuration of the kubelet; undefined for none. */
@@ -124,12 +140,26 @@ export function readUpOptions(values: FlagValues<typeof upFlags>): UpOptions {
     podCidr6,
     serviceCidr,
     proxyMode: mode,
+    ...readProxy(values),
     runtimeEndpoint: endpoint,
     kubeletConfig: values['kubelet-config'] === undefined ? undefined : resolve(values['kubelet-config']),
     kubeletArguments: values['kubelet-arg'].map((one) => one.replace(/^-+/, '')),
     place: readPlaces(values.place),
     verbose: readLogLevel(values.v) >= 4,
   };
+}
+
+function readProxy(values: FlagValues<typeof upFlags>): Pick<UpOptions, 'proxy' | 'proxyImage'> {
+  const { proxy, 'proxy-image': proxyImage, 'runtime-endpoint': runtime } = values;
+  if (proxy !== 'component' && proxy !== 'daemonset' && proxy !== 'none')
+    throw new UsageError(`--proxy ${proxy} is no place for the proxy: use component, daemonset or none`);
+  if (proxyImage && proxy !== 'daemonset')
+    throw new UsageError(`--proxy-image is for --proxy daemonset, and this is --proxy ${proxy}`);
+  if (proxy === 'daemonset' && runtime && !proxyImage)
+    throw new UsageError(
+      `--proxy daemonset with --runtime-endpoint needs --proxy-image: make an image with 'deckhand image build proxy -o FILE', load it with the runtime's own tool, and name it`,
+    );
+  return { proxy, proxyImage };
 }
 
 function readListen(text: string): { host: string; port: number } {

@@ -23,6 +23,7 @@ import {
   writeInstance,
 } from './instance.ts';
 import { checkPorts } from './ports.ts';
+import { deployAsDaemonSet, findProxyImage } from './proxy-daemonset/place-proxy.ts';
 import { findObstacles, missing, requirements } from './requirements.ts';
 import { hasSandboxes, mountState, unmountState } from './state-mount.ts';
 import { Supervisor } from './supervisor.ts';
@@ -34,6 +35,14 @@ export interface UpEvents {
   onProgress: (what: string, ms: number) => void;
   /** A line that a component wrote. */
   onOutput: (component: ComponentName, line: string) => void;
+}
+
+/** What a start is given. */
+export interface StartContext {
+  log: Logger;
+  clock: Clock;
+  /** It is started only to be ended in order: what runs as pods is not seen to. */
+  ending?: boolean;
 }
 
 /** A running instance. */
@@ -66,11 +75,7 @@ async function checkStart(options: UpOptions): Promise<void> {
 }
 
 /** Starts everything and waits until the node is Ready. What was started is stopped again when that fails. */
-export async function startInstance(
-  options: UpOptions,
-  context: { log: Logger; clock: Clock },
-  events: UpEvents,
-): Promise<Instance> {
+export async function startInstance(options: UpOptions, context: StartContext, events: UpEvents): Promise<Instance> {
   const { clock } = context;
   const started = clock.monotonic();
   const since = () => Math.round(clock.monotonic() - started);
@@ -88,10 +93,20 @@ export async function startInstance(
   let control: ControlServer | undefined;
   try {
     if (options.runtimeEndpoint === undefined) await mountState(instancePaths(options.dataDirectory).runtimeState);
-    await startComponents(options, supervisor, nodeIp, (name) => events.onProgress(`${name} serves`, since()));
-    control = await serveControl(instancePaths(options.dataDirectory).control, () => record);
     const client = await connect(options.dataDirectory, context);
+    const deploys = options.proxy === 'daemonset' && !context.ending;
+    let image: Promise<string> | undefined;
+    await startComponents(options, supervisor, { nodeIp, client, clock }, (name) => {
+      events.onProgress(`${name} serves`, since());
+      if (name === 'runtime' && deploys) image = findProxyImage(options, clock);
+      image?.catch(() => {});
+    });
+    control = await serveControl(instancePaths(options.dataDirectory).control, () => record);
     await waitForReadyNode(client, options.nodeName, clock);
+    if (deploys) {
+      await deployAsDaemonSet(options, await (image ?? findProxyImage(options, clock)), { nodeIp, client, clock });
+      events.onProgress('proxy serves, as a DaemonSet', since());
+    }
     const readyMs = since();
     record.readyAt = new Date(clock.now()).toISOString();
     await flush();
@@ -101,7 +116,7 @@ export async function startInstance(
       readyMs,
       stopAsked: control.stopAsked,
       stop: async ({ keepPods }) => {
-        await stopComponents(options, supervisor, keepPods);
+        await stopComponents(options, supervisor, keepPods, context);
         await control?.close();
         await flush();
         await removeInstance(options.dataDirectory);
@@ -109,7 +124,7 @@ export async function startInstance(
     };
   } catch (error) {
     // Pods of the last start stay as they are, and so does the record by which `down` finds them.
-    await stopComponents(options, supervisor, adopts).catch(() => {});
+    await stopComponents(options, supervisor, adopts, context).catch(() => {});
     await unmountState(instancePaths(options.dataDirectory).runtimeState).catch(() => {});
     await control?.close();
     await flush();
@@ -161,32 +176,53 @@ function createSupervisor(
   return { supervisor, flush };
 }
 
-/** All components at once: those that need another wait for it by themselves. */
+/**
+ * All components at once: those that need another wait for it by themselves. Only the proxy waits where an earlier start had
+ * it as a DaemonSet, until that one is gone.
+ */
 async function startComponents(
   options: UpOptions,
   supervisor: Supervisor,
-  nodeIp: string,
+  { nodeIp, client, clock }: { nodeIp: string; client: ApiClient; clock: Clock },
   onReady: (name: ComponentName) => void,
 ): Promise<void> {
-  const wanted = componentNames.filter((name) => name !== 'runtime' || options.runtimeEndpoint === undefined);
-  await Promise.all(
-    wanted.map(async (name) => {
-      await supervisor.start(name, componentArguments(name, options, nodeIp));
-      onReady(name);
-    }),
-  );
+  const start = async (name: ComponentName): Promise<void> => {
+    await supervisor.start(name, componentArguments(name, options, nodeIp));
+    onReady(name);
+  };
+  const retires = options.proxy !== 'daemonset' && existsSync(instancePaths(options.dataDirectory).proxyImage);
+  const late = (name: ComponentName): boolean => name === 'proxy' && retires;
+  const wanted = componentNames.filter((name) => !isForeign(name, options));
+  await Promise.all(wanted.filter((name) => !late(name)).map(start));
+  if (retires) {
+    const { retireProxy } = await import('./proxy-daemonset/deploy.ts');
+    await retireProxy(options.dataDirectory, client, clock);
+    await Promise.all(wanted.filter(late).map(start));
+  }
+}
+
+/** Whether something else than a component of ours does the work: another runtime, or a proxy in a pod. */
+function isForeign(name: ComponentName, { runtimeEndpoint, proxy = 'component' }: UpOptions): boolean {
+  return (name === 'runtime' && runtimeEndpoint !== undefined) || (name === 'proxy' && proxy !== 'component');
 }
 
 /**
  * Ends the components in the order in which nothing is made anew: who creates pods first, then the kubelet (which,
  * unless pods are kept, stops and removes them), the runtime, the proxy, and the API server last.
  */
-async function stopComponents(options: UpOptions, supervisor: Supervisor, keepPods: boolean): Promise<void> {
+async function stopComponents(
+  options: UpOptions,
+  supervisor: Supervisor,
+  keepPods: boolean,
+  context: StartContext,
+): Promise<void> {
   const remove = !keepPods;
   await Promise.all([supervisor.stop('controllers'), supervisor.stop('scheduler')]);
   await supervisor.stop('kubelet', { remove });
   await supervisor.stop('runtime', { remove });
   await Promise.all([supervisor.stop('proxy', { remove }), supervisor.stop('dns')]);
+  // A proxy that ends leaves its rules, for the next one; there is none now.
+  if (remove && options.proxy === 'daemonset') await (await import('../proxy/index.ts')).removeProxyRules(context);
   await supervisor.stop('apiserver');
   if (remove) await cleanCgroups(options);
   await unmountState(instancePaths(options.dataDirectory).runtimeState);

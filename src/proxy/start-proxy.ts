@@ -117,6 +117,7 @@ class RunningProxy {
     this.#engine = this.#makeEngine(source);
     this.#events?.event(this.#nodeReference(), 'Normal', 'Starting', '');
     await this.#engine.start(this.#abort.signal);
+    this.#health.serves();
     this.#onNode = () => void this.#applyNode();
     this.#watchKernel();
     void releaseInQuietMoments(this.#clock, this.#abort.signal);

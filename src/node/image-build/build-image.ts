@@ -161,11 +161,16 @@ export async function buildIntoRuntime(runtime: RuntimeChoice, component: string
   return loadContents(runtime, contents, name);
 }
 
-/** Makes the image of some contents in the runtime of a node. */
-export async function loadContents(runtime: RuntimeChoice, contents: ImageContents, name: string): Promise<BuiltImage> {
+/** Makes the image of some contents in the runtime of a node, under a name that may tell its id. */
+export async function loadContents(
+  runtime: RuntimeChoice,
+  contents: ImageContents,
+  name: string,
+  nameOf: (image: WrittenImage) => string = () => name,
+): Promise<BuiltImage> {
   const parent = await workDirectory(runtime);
   return withLayout(contents, name, { parent, pack: false }, async (directory, image) => {
-    await importArchive(runtime, directory, name);
-    return { ...image, name, notes: contents.notes };
+    await importArchive(runtime, directory, nameOf(image));
+    return { ...image, name: nameOf(image), notes: contents.notes };
   });
 }

@@ -6,8 +6,11 @@ import { ImageBuildError } from './image-build-error.ts';
 /** Files of a package that a running program may load, and the licences under which it is passed on. */
 const wanted = /\.(?:js|cjs|mjs|json|node)$|^(?:licen[cs]e|notice|copying)(?:$|[.-])/i;
 
-/** Folders that only who develops a package needs, and native code for another C library. */
-const unwanted = /^(?:node_modules|tests?|__tests__|docs?|examples?|benchmarks?|vendor|\..*|musl_.*)$/;
+/** Folders at the top of a package that only who develops it needs; deeper ones of that name may be code. */
+const unwanted = /^(?:node_modules|tests?|__tests__|docs?|examples?|benchmarks?|vendor)$/;
+
+/** Native code for another C library, and what is hidden. */
+const neverWanted = /^(?:\..*|musl_.*)$/;
 
 /** Adds npm packages and all that they depend on, without what no running program loads. @throws ImageBuildError PACKAGE_MISSING */
 export function addPackages(files: FileSet, home: string, target: string, names: readonly string[]): void {
@@ -26,7 +29,7 @@ export function addPackages(files: FileSet, home: string, target: string, names:
     const place = (places.get(flat) ?? source) === source ? flat : `${parent}/node_modules/${name}`;
     if (places.has(place)) return;
     places.set(place, source);
-    addFolder(files, source, place);
+    addFolder(files, source, place, unwanted);
     const { dependencies = {}, optionalDependencies = {} } = JSON.parse(
       readFileSync(join(source, 'package.json'), 'utf8'),
     ) as Record<string, Record<string, string>>;
@@ -45,11 +48,11 @@ export function findPackage(name: string, from: string): string | undefined {
   }
 }
 
-function addFolder(files: FileSet, source: string, target: string): void {
+function addFolder(files: FileSet, source: string, target: string, leaveOut = neverWanted): void {
   for (const entry of readdirSync(source, { withFileTypes: true })) {
     const [from, path] = [join(source, entry.name), `${target}/${entry.name}`];
     if (entry.isDirectory()) {
-      if (!unwanted.test(entry.name)) addFolder(files, from, path);
+      if (!leaveOut.test(entry.name) && !neverWanted.test(entry.name)) addFolder(files, from, path);
     } else if (entry.isFile() && wanted.test(entry.name))
       files.set(path, { path, mode: 0o644, kind: 'file', source: from, size: statSync(from).size });
   }

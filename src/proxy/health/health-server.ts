@@ -14,6 +14,7 @@ export interface HealthOptions {
 export class ProxyHealth {
   readonly #options: HealthOptions;
   readonly #families = new Map<string, { queuedAt?: number; updatedAt: number }>();
+  #serving = false;
 
   constructor(options: HealthOptions) {
     this.#options = options;
@@ -29,6 +30,14 @@ export class ProxyHealth {
     const state = this.#of(family);
     state.queuedAt = undefined;
     state.updatedAt = this.#options.clock.now();
+  }
+  /** All Services that were there at the start are in the kernel. */
+  serves(): void {
+    this.#serving = true;
+  }
+  /** Whether a rollout may go on to the next node. */
+  get ready(): boolean {
+    return this.#serving && this.healthy;
   }
   /** Whether no change waits for too long. */
   get healthy(): boolean {
@@ -63,12 +72,13 @@ export class ProxyHealth {
   }
 }
 
-/** /healthz and /livez for load balancers and probes. */
+/** /healthz and /livez for load balancers and probes; /readyz, which upstream has not got, tells when the first write is done. */
 export function createHealthServer(health: ProxyHealth, metrics: ProxyMetrics): HttpServer {
   return createHttpServer({
     handler: (request, response) => {
       const path = pathOf(request.url);
       const { healthy, eligible, body } = health.report();
+      if (path === '/readyz') return sendJson(response, health.ready ? 200 : 503, body);
       if (path !== '/healthz' && path !== '/livez') return void response.writeHead(404).end();
       const status = healthy && (eligible || path === '/livez') ? 200 : 503;
       (path === '/livez' ? metrics.livez : metrics.healthz).inc({ code: String(status) });
