@@ -2,8 +2,8 @@ import { type Clock, systemClock } from './clock.ts';
 
 /** Lets so much through a second, and so much at once after a quiet time. Those who wait go in the order in which they came. */
 export class TokenBucket {
-  readonly #perSecond: number;
-  readonly #burst: number;
+  #perSecond: number;
+  #burst: number;
   readonly #clock: Clock;
   /** Below zero: who waits has taken it already. */
   #tokens: number;
@@ -15,6 +15,13 @@ export class TokenBucket {
     this.#clock = options.clock ?? systemClock;
     this.#tokens = this.#burst;
     this.#at = this.#clock.monotonic();
+  }
+
+  /** Takes other limits; who waits already goes by the old ones. */
+  change(options: { perSecond: number; burst: number }): void {
+    this.#perSecond = options.perSecond;
+    this.#burst = Math.max(1, options.burst);
+    this.#tokens = Math.min(this.#tokens, this.#burst);
   }
 
   /** Waits for one's turn. @throws the signal's reason; the turn goes to the next then */

@@ -94,8 +94,8 @@ export interface ApiClient {
   reconfigure(config: ClientConfig): void;
   /** Has every answer told from now on, also those of limited clients: for metrics. */
   observe(listener: AnswerListener): void;
-  /** The same client with a limit on how many requests are sent: the rest wait. */
-  limited(rate: { perSecond: number; burst: number }): ApiClient;
+  /** The same client with a limit on how many requests are sent: the rest wait. A bucket may be changed later. */
+  limited(rate: { perSecond: number; burst: number } | TokenBucket): ApiClient;
   close(): void;
 }
 
@@ -170,8 +170,9 @@ class RestClient implements ApiClient {
     this.#connection.listener = listener;
   }
 
-  limited(rate: { perSecond: number; burst: number }): ApiClient {
-    return new RestClient(this.#connection, this.#clock, new TokenBucket({ ...rate, clock: this.#clock }));
+  limited(rate: { perSecond: number; burst: number } | TokenBucket): ApiClient {
+    const bucket = rate instanceof TokenBucket ? rate : new TokenBucket({ ...rate, clock: this.#clock });
+    return new RestClient(this.#connection, this.#clock, bucket);
   }
 
   async get<T extends ApiObject>(

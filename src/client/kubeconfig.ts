@@ -19,6 +19,8 @@ export interface ClientConfig {
   /** Default namespace of the context. */
   namespace?: string;
   userAgent?: string;
+  /** The files that it was read from: what is replaced there is to be read again. */
+  files?: readonly string[];
 }
 
 interface Named {
@@ -61,7 +63,15 @@ export async function loadKubeconfig(file: string, context?: string): Promise<Cl
     material(user, 'client-certificate'),
     material(user, 'client-key'),
   ]);
+  const named = (section: Record<string, any>, key: string): string[] =>
+    section[key] && !section[`${key}-data`] ? [resolve(dirname(file), section[key])] : [];
   return {
+    files: [
+      file,
+      ...named(cluster, 'certificate-authority'),
+      ...named(user, 'client-certificate'),
+      ...named(user, 'client-key'),
+    ],
     server: String(cluster['server']).replace(/\/$/, ''),
     ...(ca ? { ca } : {}),
     ...(cert ? { cert } : {}),
@@ -150,6 +160,7 @@ export async function loadInClusterConfig(environment: Record<string, string | u
   return {
     server: `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
     ca: await readFile(`${directory}/ca.crt`, 'utf8'),
+    files: [`${directory}/ca.crt`],
     tokenFile: `${directory}/token`,
   };
 }

@@ -52,10 +52,13 @@ export class FamilyProxy {
   get backend(): Backend {
     return this.#backend;
   }
-  /** Takes another backend, or the same one configured anew; adopt() must follow. */
-  setBackend(backend: Backend): void {
-    this.#backend.close();
+  /** From now on this backend, which holds all plans, writes. Gives the one before. */
+  takeOver(backend: Backend): Backend {
+    const before = this.#backend;
     this.#backend = backend;
+    this.#pending.clear();
+    this.#setAside.clear();
+    return before;
   }
 
   /** Plans a Service anew (undefined: it is gone). Nothing is written before flush(). */

@@ -8,11 +8,11 @@ export interface NodeFacts {
   zone: string;
   addresses: readonly string[];
   podCidrs: readonly string[];
-  /** Neither gone, nor being deleted, nor about to be taken away by an autoscaler. */
+  /** There, not being deleted, and not about to be taken away by an autoscaler. */
   eligible: boolean;
 }
 
-/** Before anything is known: the node counts as usable. */
+/** Without a Node object to watch: the node counts as usable. */
 export const unknownNode: NodeFacts = { zone: '', addresses: [], podCidrs: [], eligible: true };
 
 const zoneLabel = 'topology.kubernetes.io/zone';
@@ -37,7 +37,7 @@ export interface NodeSource {
   stop(): void;
 }
 
-/** The Node object of an API server. A node that is not registered yet counts as unknown, not as gone. */
+/** The Node object of an API server, and no other: rights to read one's own are enough. */
 export function watchNode(client: ApiClient, nodeName: string, context: { log: Logger; clock: Clock }): NodeSource {
   let tell: (facts: NodeFacts) => void = () => {};
   const informer = createInformer(client, resources.nodes, {
@@ -50,7 +50,8 @@ export function watchNode(client: ApiClient, nodeName: string, context: { log: L
       tell = onChange;
       informer.start();
     },
-    synced: informer.synced,
+    // One that is not registered yet tells nothing by itself.
+    synced: informer.synced.then(() => tell(readNode(informer.get(nodeName)))),
     stop: () => informer.stop(),
   };
 }

@@ -1,12 +1,16 @@
+import type { EndpointSlice } from '../api/index.ts';
 import { type Clock, unlessAborted } from '../async/index.ts';
 import type { Logger } from '../log/index.ts';
 import type { Backend } from './backends/backend.ts';
+import { isFeatureOn, type ProxySettings } from './configuration.ts';
 import { conntrackCleaner } from './conntrack/cleaner.ts';
 import type { FamilyProxy, FlushResult } from './family-proxy.ts';
 import { Healer } from './heal/healer.ts';
-import type { ProxyHealth } from './health/health-server.ts';
+import { familyName } from './health/family-name.ts';
 import type { ProxyMetrics } from './health/metrics.ts';
+import type { ProxyHealth } from './health/proxy-health.ts';
 import type { ServiceHealthServers } from './health/service-health.ts';
+import { handOver } from './live/hand-over.ts';
 import { readEndpoints } from './model/endpoints.ts';
 import { readService, type ServiceProblem } from './model/service.ts';
 import type { IpFamily, ServiceModel } from './model/types.ts';
@@ -33,7 +37,8 @@ export interface ProxyEngineOptions {
   routes?: ServiceRoutes;
   clock: Clock;
   log: Logger;
-  minimumPauseMs: number;
+  /** Those in effect: they may change. */
+  settings: () => ProxySettings;
   /** Told of what is wrong with a Service, for an event. */
   onProblem: (service: string, reason: string, message: string) => void;
 }
@@ -47,18 +52,21 @@ export class ProxyEngine {
   readonly #exclusive: (() => Promise<void>)[] = [];
   readonly #dirty = new Set<string>();
   readonly #triggers = new Map<string, number>();
+  #seen = new Map<string, number>();
+  #waiting = { service: 0, endpoints: 0 };
   readonly #clusterIps = new Map<string, string>();
   readonly #unsupported = new Map<string, string>();
   #ready = false;
+  #readyAt = 0;
   #full = false;
-  #nextBackends: ReadonlyMap<IpFamily, Backend> | undefined;
+  readonly #firstWrite = Promise.withResolvers<void>();
 
   constructor(options: ProxyEngineOptions) {
     this.#options = options;
     this.#cleaner = conntrackCleaner(options);
     this.#loop = new SyncLoop({
       clock: options.clock,
-      minimumPauseMs: options.minimumPauseMs,
+      minimumPauseMs: () => options.settings().minSyncPeriodMs,
       run: () => this.#run(),
       onError: (error) => options.log.error('sync failed', { error }),
     });
@@ -66,34 +74,32 @@ export class ProxyEngine {
       ...options,
       exclusive: (work) => this.#runAlone(work),
       onRepaired: ({ family }, repairs) => {
-        for (const [table, count] of repairs) options.metrics.repairs.inc({ ip_family: `IPv${family}`, table }, count);
+        for (const [table, count] of repairs)
+          options.metrics.repairs.inc({ ip_family: familyName(family), table }, count);
       },
     });
   }
 
-  /** Watches, waits until everything is known, and brings the kernel in line. */
+  /** Watches, waits until everything is known, and brings the kernel in line; what fails is tried again until it works. */
   async start(signal: AbortSignal): Promise<void> {
     const { source, clock, log, families, routes } = this.#options;
-    source.start((service, what) => this.#changed(service, what));
+    source.start((...change) => this.#changed(...change));
     await unlessAborted(source.synced, signal);
     const begin = clock.monotonic();
-    let turn = 0;
-    for (const service of source.keys()) {
-      this.#plan(service);
-      if (++turn % servicesPerTurn === 0) await nextTurn();
-    }
+    await this.#planAll(source.keys());
     routes?.retain(new Set(this.#clusterIps.values()));
     this.#dirty.clear();
     this.#ready = true;
-    await this.adoptAll();
-    this.#cleaner.checkAll();
+    this.#readyAt = clock.now();
+    this.#full = true;
+    this.#loop.requestNow();
+    await unlessAborted(this.#firstWrite.promise, signal);
     for (const family of families) this.#healer.watch(family);
     log.info('rules are in place', {
       services: source.keys().length,
       plans: families.reduce((sum, family) => sum + family.plans.size, 0),
       ms: Math.round(clock.monotonic() - begin),
     });
-    if (this.#dirty.size > 0) this.#loop.request();
   }
 
   /** Compares the kernel with every plan. Gives what had to be written. */
@@ -102,23 +108,33 @@ export class ProxyEngine {
     const begin = clock.monotonic();
     let written = 0;
     for (const family of families) {
-      const label = { ip_family: `IPv${family.family}` };
+      const label = { ip_family: familyName(family.family) };
       const done = metrics.fullSyncDuration.startTimer(label);
       const result = await family.adopt();
       done();
       written += result.written;
       metrics.lastSync.set(label, clock.now() / 1000);
-      health.updated(`IPv${family.family}`);
+      health.updated(familyName(family.family));
       log.debug('compared with the kernel', { family: family.family, ...result, ms: clock.monotonic() - begin });
     }
     return written;
   }
 
-  /** Plans everything anew, with other backends, and compares it all with the kernel: the node changed. */
-  replanAll(backends: ReadonlyMap<IpFamily, Backend>): void {
-    this.#nextBackends = backends;
+  /** Plans everything anew: the node's place, or what counts of a Service, changed. Only what differs is written. */
+  replanAll(): void {
     for (const service of this.#options.source.keys()) this.#dirty.add(service);
-    this.requestComparison();
+    if (this.#ready) this.#loop.requestNow();
+  }
+  /**
+   * Hands the rules over to other backends, between two writes and with everything that is known by then. The old ones stay
+   * when the new ones cannot. @throws what the new ones throw
+   */
+  async handOver(next: ReadonlyMap<IpFamily, Backend>): Promise<void> {
+    const { families, log, metrics } = this.#options;
+    const onLeftover = (family: IpFamily) => metrics.nftablesCleanupFailures.inc({ ip_family: familyName(family) });
+    await this.#runAlone(() => handOver(families, next, { log, onLeftover }), true);
+    for (const family of families) this.#healer.watch(family);
+    this.#cleaner.checkAll();
   }
   /** Looks whether others changed rules without a notice, and puts right what differs. */
   checkKernel(): Promise<void> {
@@ -129,6 +145,10 @@ export class ProxyEngine {
     if (!this.#ready) return;
     this.#full = true;
     this.#loop.request();
+  }
+  /** Changes that are known and not written yet. */
+  get waiting(): Readonly<{ service: number; endpoints: number }> {
+    return this.#waiting;
   }
   /** Resolves when everything known so far is in the kernel and stale flows are gone. */
   async idle(): Promise<void> {
@@ -143,61 +163,82 @@ export class ProxyEngine {
     await this.#cleaner.settled();
   }
 
-  #changed(service: string, what: 'service' | 'endpoints'): void {
+  #changed(service: string, what: 'service' | 'endpoints', slice?: EndpointSlice): void {
     const { metrics, families, health, clock } = this.#options;
     this.#dirty.add(service);
+    (what === 'service' ? metrics.serviceChanges : metrics.endpointChanges).inc();
+    this.#waiting[what]++;
+    if (this.#ready && !this.#seen.has(service)) this.#seen.set(service, clock.monotonic());
     for (const { family } of families) {
-      const label = { ip_family: `IPv${family}` };
-      (what === 'service' ? metrics.serviceChanges : metrics.endpointChanges).inc(label);
+      const label = { ip_family: familyName(family) };
       metrics.lastQueued.set(label, clock.now() / 1000);
-      health.queued(`IPv${family}`);
+      health.queued(familyName(family));
     }
-    if (what === 'endpoints') this.#noteTrigger(service);
+    if (what === 'endpoints') this.#noteTrigger(service, slice);
     if (this.#ready) this.#loop.request();
   }
-  #noteTrigger(service: string): void {
-    if (!this.#ready) return;
-    for (const slice of this.#options.source.slices(service)) {
-      const text = slice.metadata.annotations?.[triggerAnnotation];
-      const at = text ? Date.parse(text) : Number.NaN;
-      if (!Number.isNaN(at)) this.#triggers.set(service, Math.min(at, this.#triggers.get(service) ?? at));
-    }
+  /** Only what changed while we watch tells how long it took. */
+  #noteTrigger(service: string, slice: EndpointSlice | undefined): void {
+    const at = Date.parse(slice?.metadata.annotations?.[triggerAnnotation] ?? '');
+    if (!this.#ready || Number.isNaN(at) || at < this.#readyAt) return;
+    this.#triggers.set(service, Math.min(at, this.#triggers.get(service) ?? at));
   }
 
   async #run(): Promise<void> {
     const services = [...this.#dirty];
     this.#dirty.clear();
-    for (const service of services) this.#plan(service);
-    for (const family of this.#options.families) {
-      const next = this.#nextBackends?.get(family.family);
-      if (next) family.setBackend(next);
+    const seen = this.#takeSeen();
+    const { service, endpoints } = this.#waiting;
+    try {
+      await this.#planAll(services);
+      if (this.#full) await this.#compare();
+      for (const family of this.#options.families) await this.#flush(family);
+      for (const work of this.#exclusive.splice(0)) await work();
+    } catch (error) {
+      this.#seen = new Map([...this.#seen, ...seen]);
+      throw error;
     }
-    const changed = this.#nextBackends;
-    this.#nextBackends = undefined;
-    if (this.#full) {
-      this.#full = false;
-      await this.adoptAll();
-      this.#cleaner.checkAll();
-      for (const family of this.#options.families) if (changed?.has(family.family)) this.#healer.watch(family);
-    }
-    for (const family of this.#options.families) await this.#flush(family);
-    for (const work of this.#exclusive.splice(0)) await work();
-    this.#noteLatency(services);
+    this.#waiting.service -= service;
+    this.#waiting.endpoints -= endpoints;
+    this.#firstWrite.resolve();
+    this.#noteLatency(services, seen);
     const waits = this.#options.families.flatMap((family) => family.retryInMs ?? []);
     if (waits.length > 0) this.#loop.requestAfter(Math.min(...waits) + 1);
   }
+  async #compare(): Promise<void> {
+    this.#full = false;
+    try {
+      await this.adoptAll();
+    } catch (error) {
+      this.#full = true;
+      throw error;
+    }
+    this.#cleaner.checkAll();
+  }
+  /** Plans many Services, with turns for other work in between. One that cannot even be read holds up no other. */
+  async #planAll(services: readonly string[]): Promise<void> {
+    for (const [index, service] of services.entries()) {
+      try {
+        this.#plan(service);
+      } catch (error) {
+        this.#options.log.error('service cannot be planned', { service, error });
+        this.#options.onProblem(service, 'InvalidService', (error as Error).message);
+      }
+      if ((index + 1) % servicesPerTurn === 0) await nextTurn();
+    }
+  }
 
   /** Runs the work in the loop, when nothing else writes. */
-  #runAlone<T>(work: () => Promise<T>): Promise<T> {
+  #runAlone<T>(work: () => Promise<T>, now = false): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#exclusive.push(() => work().then(resolve, reject));
-      this.#loop.request();
+      if (this.#ready) now ? this.#loop.requestNow() : this.#loop.request();
     });
   }
 
   async #flush(family: FamilyProxy): Promise<void> {
     const { metrics, health, clock } = this.#options;
-    const label = { ip_family: `IPv${family.family}` };
+    const label = { ip_family: familyName(family.family) };
     const done = metrics.partialSyncDuration.startTimer(label);
     const whole = metrics.syncDuration.startTimer(label);
     const result = await family.flush();
@@ -207,27 +248,35 @@ export class ProxyEngine {
       metrics.lastSync.set(label, clock.now() / 1000);
     }
     if (result.refused.length > 0) this.#reportRefused(family, result);
-    else health.updated(`IPv${family.family}`);
-    metrics.refused.set(result.refused.length);
+    // One Service that is refused makes no ill proxy; several, and none that is taken, do.
+    if (result.refused.length === 0 || result.applied.length > 0 || family.refused.length === 1)
+      health.updated(familyName(family.family));
     this.#cleaner.check(family.family, result.applied);
   }
   #reportRefused(family: FamilyProxy, { refused }: FlushResult): void {
     const { metrics, log, onProblem } = this.#options;
     const failures = family.backend.mode === 'nftables' ? metrics.nftablesFailures : metrics.partialRestoreFailures;
-    failures.inc({ ip_family: `IPv${family.family}` });
+    failures.inc({ ip_family: familyName(family.family) });
     for (const { change, error } of refused) {
       log.error('service set aside', { service: change.key, error });
       onProblem(serviceOfChange(change), 'FailedToProgramService', (error as Error).message);
     }
   }
-  #noteLatency(services: readonly string[]): void {
+  /** When the first change of each Service that this run writes came. */
+  #takeSeen(): ReadonlyMap<string, number> {
+    const seen = this.#seen;
+    this.#seen = new Map();
+    return seen;
+  }
+  #noteLatency(services: readonly string[], seen: ReadonlyMap<string, number>): void {
     const { metrics, families, clock } = this.#options;
+    for (const at of seen.values()) metrics.changeDuration.observe((clock.monotonic() - at) / 1000);
     for (const service of services) {
       const at = this.#triggers.get(service);
       if (at === undefined) continue;
       this.#triggers.delete(service);
       for (const { family } of families)
-        metrics.programmingDuration.observe({ ip_family: `IPv${family}` }, Math.max(0, clock.now() - at) / 1000);
+        metrics.programmingDuration.observe({ ip_family: familyName(family) }, Math.max(0, clock.now() - at) / 1000);
     }
   }
 
@@ -238,10 +287,10 @@ export class ProxyEngine {
     const slices = service ? source.slices(key) : [];
     const place = topology();
     let healthPort = 0;
-    let local = 0;
+    const local = new Map<IpFamily, number>();
     for (const family of families) {
       const problem = ({ field, message }: ServiceProblem) => onProblem(key, 'InvalidService', `${field}: ${message}`);
-      const model = service && readService(service, family.family, problem);
+      const model = service && this.#permitted(readService(service, family.family, problem));
       const endpoints = model ? readEndpoints(slices, family.family, place.nodeName) : new Map();
       this.#reportConflicts(key, family.update(key, model, endpoints, place));
       this.#reportUnsupported(family, key, model);
@@ -249,10 +298,15 @@ export class ProxyEngine {
       if (!model?.healthCheckNodePort) continue;
       healthPort = model.healthCheckNodePort;
       const ready = [...endpoints.values()].flat().filter((endpoint) => endpoint.local && endpoint.ready);
-      local += new Set(ready.map((endpoint) => endpoint.address)).size;
+      local.set(family.family, new Set(ready.map((endpoint) => endpoint.address)).size);
     }
     const check = healthPort > 0 ? { service: key, port: healthPort, localEndpoints: local } : undefined;
     this.#options.serviceHealth.set(key, check);
+  }
+  /** Without the gate, external IPs are nobody's. */
+  #permitted(model: ServiceModel | undefined): ServiceModel | undefined {
+    const allowed = isFeatureOn(this.#options.settings().featureGates, 'AllowServiceExternalIPs');
+    return !model || allowed || model.externalIps.length === 0 ? model : { ...model, externalIps: [] };
   }
   #reportConflicts(service: string, conflicts: readonly Conflict[]): void {
     for (const { owner, frontend } of conflicts) {

@@ -5,10 +5,13 @@ import type { Logger } from '../log/index.ts';
 import { headlessLabel, serviceOf } from './model/endpoints.ts';
 import { proxyNameLabel } from './model/service.ts';
 
+/** Told of a change. */
+export type ServiceListener = (service: string, what: 'service' | 'endpoints', slice?: EndpointSlice) => void;
+
 /** Where Services and their slices come from. Reading is cheap: nothing is copied. */
 export interface ServiceSource {
-  /** Begins to watch. `onChange` is told the `namespace/name` of every Service that, or whose slices, changed. */
-  start(onChange: (service: string, what: 'service' | 'endpoints') => void): void;
+  /** Begins to watch. `onChange` is told the `namespace/name` of every Service that, or whose slices, changed; and the slice, if it is there. */
+  start(onChange: ServiceListener): void;
   /** Resolves when everything that was there at the start is known. */
   readonly synced: Promise<void>;
   service(key: string): Service | undefined;
@@ -20,9 +23,10 @@ export interface ServiceSource {
 
 /** Services and slices of an API server. Those that are for no proxy of our kind are left out by the server. */
 export function watchServices(client: ApiClient, context: { log: Logger; clock: Clock }): ServiceSource {
-  let tell: (service: string, what: 'service' | 'endpoints') => void = () => {};
+  let tell: ServiceListener = () => {};
   const services = createInformer(client, resources.services, {
     labelSelector: `!${proxyNameLabel}`,
+    fieldSelector: 'spec.clusterIP!=None',
     onChange: (key) => tell(key, 'service'),
     ...context,
   });
@@ -32,7 +36,7 @@ export function watchServices(client: ApiClient, context: { log: Logger; clock: 
     onChange: (_key, now, before) => {
       for (const slice of [before, now]) {
         const service = slice && serviceOf(slice);
-        if (service) tell(service, 'endpoints');
+        if (service) tell(service, 'endpoints', now);
       }
     },
     ...context,
@@ -59,9 +63,9 @@ export class ManualSource implements ServiceSource {
   readonly synced = Promise.resolve();
   readonly #services = new Map<string, Service>();
   readonly #slices = new Map<string, Map<string, EndpointSlice>>();
-  #tell: (service: string, what: 'service' | 'endpoints') => void = () => {};
+  #tell: ServiceListener = () => {};
 
-  start(onChange: (service: string, what: 'service' | 'endpoints') => void): void {
+  start(onChange: ServiceListener): void {
     this.#tell = onChange;
   }
   stop(): void {}
@@ -89,7 +93,7 @@ export class ManualSource implements ServiceSource {
     if (!key) return;
     const slices = this.#slices.get(key) ?? new Map<string, EndpointSlice>();
     this.#slices.set(key, slices.set(slice.metadata.name!, slice));
-    this.#tell(key, 'endpoints');
+    this.#tell(key, 'endpoints', slice);
   }
   deleteSlice(service: string, name: string): void {
     if (this.#slices.get(service)?.delete(name)) this.#tell(service, 'endpoints');

@@ -1,10 +1,16 @@
 import { Backoff, type Clock, type Timer } from '../async/index.ts';
 
+/** Longest pause that follows from how long a run took, milliseconds: upstream's default of minSyncPeriod. */
+const longestPauseMs = 1_000;
+
 /** How a {@link SyncLoop} runs. */
 export interface SyncLoopOptions {
   clock: Clock;
-  /** Least time from the end of a run to the start of the next, milliseconds; 0: none. */
-  minimumPauseMs: number;
+  /**
+   * Least time from the end of a run to the start of the next, milliseconds; 0: none. Undefined: as long as the run took, a
+   * second at most: runs then take no more than half of the time, and what is quick is not held up.
+   */
+  minimumPauseMs: () => number | undefined;
   run: () => Promise<void>;
   /** Told of a run that failed; it is tried again with back-off. */
   onError: (error: unknown) => void;
@@ -21,8 +27,10 @@ export class SyncLoop {
   #running: Promise<void> | undefined;
   #timer: Timer | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
+  #startedAt = 0;
   #endedAt = Number.NEGATIVE_INFINITY;
   #stopped = false;
+  #urgent = false;
 
   constructor(options: SyncLoopOptions) {
     this.#options = options;
@@ -33,7 +41,12 @@ export class SyncLoop {
   request(): void {
     this.#wanted = true;
     if (this.#running || this.#stopped) return;
-    this.#schedule(Math.max(0, this.#endedAt + this.#options.minimumPauseMs - this.#options.clock.monotonic()));
+    this.#schedule(Math.max(0, this.#endedAt + this.#pause() - this.#options.clock.monotonic()));
+  }
+  /** Asks for a run without the pause: as soon as none goes on. */
+  requestNow(): void {
+    this.#urgent = true;
+    this.request();
   }
   /** Asks for a run in `ms` at the latest. */
   requestAfter(ms: number): void {
@@ -65,11 +78,18 @@ export class SyncLoop {
       this.#timer = { cancel: () => clearImmediate(immediate) };
     } else this.#timer = this.#options.clock.after(ms, () => this.#begin());
   }
+  #pause(): number {
+    if (this.#urgent) return 0;
+    const longest = this.#options.minimumPauseMs();
+    return longest ?? Math.min(longestPauseMs, Math.max(0, this.#endedAt - this.#startedAt));
+  }
   #begin(): void {
     this.#timer = undefined;
     this.#timerAt = Number.POSITIVE_INFINITY;
     if (this.#running || this.#stopped) return;
     this.#wanted = false;
+    this.#urgent = false;
+    this.#startedAt = this.#options.clock.monotonic();
     this.#running = this.#run().finally(() => {
       this.#running = undefined;
       this.#endedAt = this.#options.clock.monotonic();

@@ -3,6 +3,7 @@
  * measurements that need a proxy in a network namespace of their own.
  *
  * Usage: node proxy-driver.ts CONFIG-JSON; then lines such as {"service": …}, {"slice": …}, {"deleteService": "ns/name"},
+ * {"reconfigure": {"mode": "iptables"}} (answered when it is in the kernel),
  * {"sync": 1} (answered by {"sync": 1, "ms": …} when everything before it is in the kernel), {"stop": true, "remove": true}.
  */
 import { createInterface } from 'node:readline';
@@ -36,6 +37,11 @@ for await (const line of createInterface({ input: process.stdin })) {
       (error) => say({ error: String(error) }),
     );
   }
+  if (message.reconfigure)
+    await proxy?.reconfigure(message.reconfigure).then(
+      () => say({ reconfigured: true }),
+      (error) => say({ error: String(error) }),
+    );
   if (message.sync !== undefined) {
     const begin = systemClock.monotonic();
     await proxy?.idle();

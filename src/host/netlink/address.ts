@@ -66,3 +66,14 @@ export function parsePrefix(text: string): { bytes: Buffer; prefixLength: number
     throw new RangeError(`${JSON.stringify(text)} is not an address with a prefix length`);
   return { bytes, prefixLength };
 }
+
+/** Whether an address is within `address/length`; one of the other family never is. @throws RangeError when either is none */
+export function isInPrefix(address: string, prefix: string): boolean {
+  const { bytes, prefixLength } = parsePrefix(prefix);
+  const own = ipToBytes(address);
+  if (own.length !== bytes.length) return false;
+  const whole = prefixLength >> 3;
+  if (!own.subarray(0, whole).equals(bytes.subarray(0, whole))) return false;
+  const rest = prefixLength & 7;
+  return rest === 0 || own[whole]! >> (8 - rest) === bytes[whole]! >> (8 - rest);
+}

@@ -1,4 +1,4 @@
-export { bytesToIp, ipToBytes, isIPv4, isIPv6, parsePrefix } from './address.ts';
+export { bytesToIp, ipToBytes, isInPrefix, isIPv4, isIPv6, parsePrefix } from './address.ts';
 export { isNetlinkError, NetlinkError } from './errors.ts';
 export { GenericSocket } from './generic.ts';
 export {

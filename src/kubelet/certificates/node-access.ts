@@ -8,11 +8,11 @@ import {
   formatKubeconfig,
   loadKubeconfig,
 } from '../../client/index.ts';
+import { followFiles } from '../../host/files/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { generateKey, readCertificate } from '../../wire/certificates/index.ts';
 import { CertificateManager } from './certificate-manager.ts';
 import { CertificateStore, parsePair } from './certificate-store.ts';
-import { followFiles } from './follow-files.ts';
 import { CertificateRefused, type CertificateWish, requestCertificate } from './request-certificate.ts';
 
 /** How a node reaches its API server. */

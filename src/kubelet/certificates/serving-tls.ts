@@ -2,6 +2,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../async/index.ts';
 import type { ApiClient } from '../../client/index.ts';
+import { followFiles } from '../../host/files/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { createCertificateAuthority, issueCertificate, readCertificate } from '../../wire/certificates/index.ts';
 import type { HttpServer, ServerTls } from '../../wire/http/index.ts';
@@ -11,7 +12,6 @@ import { checkTlsChoices } from '../config/tls-choices.ts';
 import { ConfigurationError } from '../errors.ts';
 import { CertificateManager } from './certificate-manager.ts';
 import { CertificateStore } from './certificate-store.ts';
-import { followFiles } from './follow-files.ts';
 
 /** A certificate of our own is renewed when it is good for less than this, milliseconds. */
 const renewBeforeMs = 30 * 86_400_000;

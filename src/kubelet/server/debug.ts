@@ -1,4 +1,5 @@
 import type { Clock } from '../../async/index.ts';
+import { ProfileTakenError, takeCpuProfile, takeHeapSnapshot } from '../../host/process/index.ts';
 import type { Level } from '../../log/index.ts';
 import { type Asked, readBody, sendText } from './answers.ts';
 import { ServerError } from './server-error.ts';
@@ -31,44 +32,30 @@ export async function serveProfile(asked: Asked, { clock }: DebugOptions): Promi
   );
 }
 
-let profiling = false;
-
 async function sendCpuProfile(asked: Asked, clock: Clock): Promise<void> {
   const text = asked.url.searchParams.get('seconds') ?? '30';
   const seconds = Number(text);
   if (!(seconds > 0 && seconds <= mostProfileSeconds))
     throw new ServerError(400, `seconds: ${text} is not between 0 and ${mostProfileSeconds}`);
-  if (profiling) throw new ServerError(503, 'a profile is being taken already: try again when it is done');
-  profiling = true;
-  const { Session } = await import('node:inspector/promises');
-  const session = new Session();
   const gone = new AbortController();
   asked.response.on('close', () => gone.abort(new Error('the client has gone')));
-  try {
-    session.connect();
-    await session.post('Profiler.enable');
-    await session.post('Profiler.start');
-    await clock.sleep(seconds * 1000, gone.signal).catch(() => {});
-    const { profile } = await session.post('Profiler.stop');
-    const headers = {
-      'content-type': 'application/json',
-      'content-disposition': 'attachment; filename="profile.cpuprofile"',
-    };
-    asked.response.writeHead(200, headers).end(JSON.stringify(profile));
-  } finally {
-    session.disconnect();
-    profiling = false;
-  }
+  const profile = await takeCpuProfile(seconds * 1000, clock, gone.signal).catch((error: unknown) => {
+    throw error instanceof ProfileTakenError ? new ServerError(503, error.message) : error;
+  });
+  const headers = {
+    'content-type': 'application/json',
+    'content-disposition': 'attachment; filename="profile.cpuprofile"',
+  };
+  asked.response.writeHead(200, headers).end(JSON.stringify(profile));
 }
 
 async function sendHeap({ response }: Asked): Promise<void> {
-  const { getHeapSnapshot } = await import('node:v8');
   const { pipeline } = await import('node:stream/promises');
   response.writeHead(200, {
     'content-type': 'application/json',
     'content-disposition': 'attachment; filename="heap.heapsnapshot"',
   });
-  await pipeline(getHeapSnapshot(), response);
+  await pipeline(await takeHeapSnapshot(), response);
 }
 
 /** `PUT /debug/flags/v`: how much is logged, as a number; 4 and more shows debug lines. */

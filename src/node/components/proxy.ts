@@ -1,9 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import {
+  type ApiAccess,
   applyOomScore,
   formatConfiguration,
   type LoadedConfiguration,
   loadProxyConfiguration,
+  type NextConfiguration,
+  openApiAccess,
   ProxyError,
   prepareNode,
   proxyFlags,
@@ -13,7 +16,7 @@ import {
 } from '../../proxy/index.ts';
 import { type ComponentContext, defineComponent } from '../component-module.ts';
 import { type Flag, type Flags, UsageError } from '../flags.ts';
-import { clientFrom, nodeNameFrom } from './common.ts';
+import { nodeNameFrom } from './common.ts';
 
 type Values = Record<string, string | boolean | string[] | undefined>;
 
@@ -49,14 +52,53 @@ export default defineComponent<Flags>({
     const loaded = await load(values);
     prepareProcess(loaded, context);
     for (const warning of loaded.warnings) context.log.warn(warning);
-    const client = await clientFrom(
-      { kubeconfig: loaded.connection.kubeconfig, master: values['master'] as string | undefined },
-      'proxy',
+    const access = await openApiAccess(loaded.connection, values['master'] as string | undefined, context);
+    const proxy = startProxy(
+      {
+        ...loaded.settings,
+        client: access.client,
+        nodeName: nodeNameFrom(loaded.hostnameOverride),
+        document: loaded.document,
+        flags: givenTexts(values),
+        live: {
+          files: values['config'] ? [String(values['config'])] : [],
+          load: () => loadAgain(values, access, context),
+        },
+        ...(context.setLogLevel ? { setLogLevel: context.setLogLevel } : {}),
+      },
       context,
     );
-    return startProxy({ ...loaded.settings, client, nodeName: nodeNameFrom(loaded.hostnameOverride) }, context);
+    return {
+      ready: proxy.ready,
+      reload: () => proxy.reload(),
+      stop: async (options) => {
+        await proxy.stop(options);
+        access.stop();
+      },
+    };
   },
 });
+
+/** The configuration as it is now, for a proxy that runs. */
+async function loadAgain(values: Values, access: ApiAccess, context: ComponentContext): Promise<NextConfiguration> {
+  const loaded = await loadProxyConfiguration(values);
+  return {
+    settings: loaded.settings,
+    nodeName: nodeNameFrom(loaded.hostnameOverride),
+    document: loaded.document,
+    apply: async () => {
+      await access.change(loaded.connection);
+      prepareProcess(loaded, context);
+      for (const warning of loaded.warnings) context.log.warn(warning);
+    },
+  };
+}
+
+/** The flags that were given, as texts. */
+function givenTexts(values: Values): Record<string, string> {
+  const given = Object.entries(values).filter(([, value]) => value !== undefined && `${value}` !== '');
+  return Object.fromEntries(given.map(([name, value]) => [name, [value].flat().join(',')]));
+}
 
 /** What is wrong with a configuration is said as for any wrong option. */
 async function load(values: Values): Promise<LoadedConfiguration> {

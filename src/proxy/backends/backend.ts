@@ -38,6 +38,8 @@ export interface BackendOptions {
   nodePortAddresses: readonly string[];
   /** Whether node ports answer on 127.0.0.1 (IPv4, needs route_localnet). */
   localhostNodePorts: boolean;
+  /** Ranges that cluster IPs are from: what goes to an address in them that no Service has, gets no answer. Default none. */
+  serviceCidrs?: readonly string[];
   /** For the mode ipvs; its defaults when left out. */
   ipvs?: IpvsOptions;
 }
@@ -91,11 +93,16 @@ export interface Backend {
    * writes nothing: the engine goes on applying changes meanwhile. Undefined: nothing differs. Without it, adopt() is called.
    */
   inspect?(plans: () => Iterable<ServicePortPlan>, thorough: boolean): Promise<Finding | undefined>;
+  /** Addresses of the node came or went: for modes whose rules name them. */
+  addressesChanged?(): void;
   /** What of the plan this mode cannot do, in words for an event; it does what is nearest. */
   unsupported?(plan: ServicePortPlan): string | undefined;
   /** Whether what the kernel holds is still what was written, as far as it can be told cheaply. */
   verify(): Promise<boolean>;
-  /** Takes away everything that the backend ever made. */
-  remove(): Promise<void>;
+  /**
+   * Takes away everything that a backend of this mode ever made, ours or upstream's. What the mode `inUse` has in common with
+   * it (chains of iptables) stays.
+   */
+  remove(inUse?: ProxyMode): Promise<void>;
   close(): void;
 }

@@ -29,10 +29,13 @@ export interface HttpServerOptions {
   onError?: (error: unknown, request: IncomingMessage) => void;
 }
 
+/** Where a server listens. `::` takes IPv4 connections too, unless `ipv6Only`. */
+export type ListenPlace = { host: string; port: number; ipv6Only?: boolean } | { socketPath: string };
+
 /** A server that can be ended at once. */
 export interface HttpServer {
   /** Starts to listen. @throws ListenError saying what is in the way */
-  listen(where: { host: string; port: number } | { socketPath: string }): Promise<{ host: string; port: number }>;
+  listen(where: ListenPlace): Promise<{ host: string; port: number }>;
   /** Stops listening and drops every connection, upgraded ones too. */
   close(): Promise<void>;
   /** Replaces certificate and key for new connections. */
@@ -104,16 +107,15 @@ function contextOf({ clientCa, ...rest }: ServerTls): SecureContextOptions {
   return { ...rest, ...(clientCa ? { ca: clientCa } : {}) };
 }
 
-function listen(
-  server: Server,
-  where: { host: string; port: number } | { socketPath: string },
-): Promise<{ host: string; port: number }> {
+function listen(server: Server, where: ListenPlace): Promise<{ host: string; port: number }> {
   return new Promise((resolve, reject) => {
     const place = 'socketPath' in where ? where.socketPath : `${where.host}:${where.port}`;
     const onError = (cause: NodeJS.ErrnoException): void => reject(toListenError(place, cause));
     server.once('error', onError);
     server.listen(
-      'socketPath' in where ? { path: where.socketPath } : { host: where.host, port: where.port, backlog: 1024 },
+      'socketPath' in where
+        ? { path: where.socketPath }
+        : { host: where.host, port: where.port, ipv6Only: where.ipv6Only ?? false, backlog: 1024 },
       () => {
         server.off('error', onError);
         const address = server.address();

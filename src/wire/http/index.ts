@@ -8,5 +8,6 @@ export {
   type HttpServer,
   type HttpServerOptions,
   ListenError,
+  type ListenPlace,
   type ServerTls,
 } from './http-server.ts';
