@@ -166,6 +166,19 @@ describe('a proxy that runs', { timeout: 120_000 }, () => {
     await answers('outside', /^p1/, nodeAddress, 30080);
   });
 
+  it('a new ServiceCIDR closes its unused addresses, and one that goes opens them', async () => {
+    const { node } = cluster.network;
+    await node.output(['ip', 'addr', 'add', '10.99.0.7/32', 'dev', 'lo']);
+    const refused = /refused/i;
+    await answers('outside', refused, '10.99.0.7');
+    const range = { apiVersion: 'networking.k8s.io/v1', kind: 'ServiceCIDR', metadata: { name: 'more' } };
+    await cluster.apply({ ...range, spec: { cidrs: ['10.99.0.0/24'] } });
+    await answers('outside', /timed out|nothing/i, '10.99.0.7');
+    await answers('outside', /^p1/, nodeAddress, 30080);
+    await cluster.kubectl(['delete', 'servicecidr', 'more', '--wait=false']);
+    await answers('outside', refused, '10.99.0.7');
+  });
+
   it('other credentials, in another kubeconfig or in the same file, are used from then on', async () => {
     const pki = (name: string) => join(cluster.directory, 'pki', name);
     await copyFile(pki('kube-proxy.conf'), pki('rotated.conf'));

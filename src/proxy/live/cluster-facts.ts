@@ -1,8 +1,11 @@
-import type { Clock } from '../../async/index.ts';
+import { type Clock, withDeadline } from '../../async/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { type NodeFacts, type NodeSource, unknownNode } from '../node-facts.ts';
 import type { ServiceCidrSource } from './service-cidrs.ts';
 import { waitFor } from './waiting.ts';
+
+/** How long ServiceCIDRs are waited for, milliseconds: not every cluster has them, or lets them be read. */
+const rangesMs = 3_000;
 
 /** What the proxy is told of its node and its cluster, and by whom. */
 export interface ClusterFactsOptions {
@@ -32,7 +35,10 @@ export class ClusterFacts {
     return this.#nodeName;
   }
 
-  /** Begins to watch; resolves when the Node object is known, or known not to be there yet. */
+  /**
+   * Begins to watch; resolves when the Node object is known, or known not to be there yet, and the ranges are: rules that are
+   * there from before are then found as they are to be. Without the ranges it goes on after a while.
+   */
   async start(nodeName: string, signal: AbortSignal): Promise<void> {
     const { serviceCidrs, onChange, log, clock } = this.#options;
     serviceCidrs?.start((cidrs) => {
@@ -42,6 +48,12 @@ export class ClusterFacts {
     });
     const synced = this.follow(nodeName);
     if (synced) await waitFor(`the API server (node ${nodeName})`, synced, { log, clock, signal });
+    if (!serviceCidrs) return;
+    const late = withDeadline('ServiceCIDRs', rangesMs, () => serviceCidrs.synced, { clock, signal });
+    await late.catch((error: unknown) => {
+      if (signal.aborted) throw error;
+      log.warn('the ranges of cluster IPs are not known', { error });
+    });
   }
   /** Watches the Node of this name from now on. */
   follow(nodeName: string): Promise<void> | undefined {

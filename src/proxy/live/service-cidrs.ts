@@ -6,6 +6,8 @@ import type { Logger } from '../../log/index.ts';
 /** Where the ranges of cluster IPs come from. */
 export interface ServiceCidrSource {
   start(onChange: (cidrs: readonly string[]) => void): void;
+  /** Resolves when they are known. */
+  readonly synced: Promise<void>;
   stop(): void;
 }
 
@@ -30,8 +32,8 @@ export function watchServiceCidrs(client: ApiClient, context: { log: Logger; clo
     start: (onChange) => {
       tell = onChange;
       informer.start();
-      void informer.synced.then(look);
     },
+    synced: informer.synced.then(look),
     stop: () => informer.stop(),
   };
 }

@@ -29,7 +29,7 @@ export function readEndpoints(
   for (const slice of slices) {
     if (slice.addressType !== (family === 4 ? 'IPv4' : 'IPv6')) continue;
     for (const port of slice.ports ?? []) {
-      if (!port.port || port.name === null) continue;
+      if (!isPort(port.port) || port.name === null) continue;
       const key = portKey(port.name ?? '', port.protocol ?? 'TCP');
       let endpoints = byPort.get(key);
       if (!endpoints) byPort.set(key, (endpoints = new Map()));
@@ -60,6 +60,10 @@ export function readEndpoints(
 /** The key of a port in {@link readEndpoints}. */
 export function portKey(name: string, protocol: string): string {
   return `${name}/${protocol}`;
+}
+
+function isPort(port: number | undefined): port is number {
+  return Number.isInteger(port) && port! >= 1 && port! <= 65_535;
 }
 
 function byAddress(a: EndpointModel, b: EndpointModel): number {

@@ -75,6 +75,15 @@ function readPort(
     return [];
   }
   const open = type === 'NodePort' || type === 'LoadBalancer';
+  for (const [field, number] of [
+    ['port', port.port],
+    ['nodePort', port.nodePort ?? 0],
+  ] as const) {
+    const least = field === 'port' ? 1 : 0;
+    if (Number.isInteger(number) && number >= least && number <= 65_535) continue;
+    onProblem({ field: `spec.ports.${field}`, message: `${JSON.stringify(number)} is not a port` });
+    return [];
+  }
   return [
     { name: port.name ?? '', protocol: protocol as Protocol, port: port.port, nodePort: (open && port.nodePort) || 0 },
   ];

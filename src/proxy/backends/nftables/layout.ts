@@ -244,6 +244,10 @@ function refuseRules(options: BackendOptions, facts: FamilyFacts): ChainPlan['ru
       comment: 'port that no service has',
       steps: [loadDestination(facts, 0), lookup(sets.clusterAddresses, 0), rejectPort(facts.family)],
     },
+    ...(options.serviceCidrs ?? []).map((cidr) => ({
+      comment: `address in ${cidr} that no service has`,
+      steps: [...inPrefix(facts, facts.destinationOffset, cidr), verdict({ code: 'drop' })],
+    })),
     ...toNode,
   ];
 }

@@ -62,7 +62,7 @@ export class NftablesBackend implements Backend {
     this.#facts = familyFacts[options.family];
     this.#table = { family: this.#facts.family, name: tableName };
     this.#socket = new NftablesSocket({ namespace: options.namespace });
-    const { pods, masqueradeAll, masqueradeBit, nodePortAddresses, localhostNodePorts } = options;
+    const { pods, masqueradeAll, masqueradeBit, nodePortAddresses, localhostNodePorts, serviceCidrs } = options;
     const text = JSON.stringify([
       layoutVersion,
       pods,
@@ -70,6 +70,7 @@ export class NftablesBackend implements Backend {
       masqueradeBit,
       nodePortAddresses,
       localhostNodePorts,
+      ...(serviceCidrs?.length ? [serviceCidrs] : []),
     ]);
     this.#fingerprint = `deckhand ${createHash('sha256').update(text).digest('hex').slice(0, 12)}`;
   }
