@@ -109,9 +109,10 @@ export class ProxyEngine {
     let written = 0;
     for (const family of families) {
       const label = { ip_family: familyName(family.family) };
-      const done = metrics.fullSyncDuration.startTimer(label);
+      const [done, whole] = [metrics.fullSyncDuration.startTimer(label), metrics.syncDuration.startTimer(label)];
       const result = await family.adopt();
       done();
+      whole();
       written += result.written;
       metrics.lastSync.set(label, clock.now() / 1000);
       health.updated(familyName(family.family));

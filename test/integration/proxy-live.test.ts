@@ -1,6 +1,6 @@
 /** The proxy as a program under our API server, with upstream's rights: what changes while it runs, with real packets. */
 import assert from 'node:assert/strict';
-import { copyFile, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { pollUntil } from '../../src/async/index.ts';
@@ -17,6 +17,20 @@ const endpoint = (name: keyof typeof endpointAddresses, more: object = {}) => ({
   nodeName: name === 'r1' ? 'node-b' : nodeName,
   ...more,
 });
+
+/** Names of upstream's metrics, behind `kubeproxy_`. */
+const upstreamMetrics = `
+  conntrack_reconciler_deleted_entries_total conntrack_reconciler_sync_duration_seconds network_programming_duration_seconds
+  proxy_healthz_total proxy_livez_total sync_full_proxy_rules_duration_seconds sync_partial_proxy_rules_duration_seconds
+  sync_proxy_rules_duration_seconds sync_proxy_rules_endpoint_changes_pending sync_proxy_rules_endpoint_changes_total
+  sync_proxy_rules_iptables_last sync_proxy_rules_iptables_partial_restore_failures_total
+  sync_proxy_rules_iptables_restore_failures_total sync_proxy_rules_iptables_total sync_proxy_rules_last_queued_timestamp_seconds
+  sync_proxy_rules_last_timestamp_seconds sync_proxy_rules_nftables_cleanup_failures_total
+  sync_proxy_rules_nftables_sync_failures_total sync_proxy_rules_no_local_endpoints_total
+  sync_proxy_rules_service_changes_pending sync_proxy_rules_service_changes_total
+`
+  .split(/\s+/)
+  .filter(Boolean);
 
 describe('a proxy that runs', { timeout: 120_000 }, () => {
   let cluster: ProxyCluster;
@@ -179,6 +193,78 @@ describe('a proxy that runs', { timeout: 120_000 }, () => {
     await answers('outside', refused, '10.99.0.7');
   });
 
+  it('metrics have the names of upstream, and values after this story', async () => {
+    const trigger = { 'endpoints.kubernetes.io/last-change-trigger-time': new Date().toISOString() };
+    const slice = testSlice('web', [endpoint('p1'), endpoint('p2')]) as { metadata: object };
+    await cluster.apply({ ...slice, metadata: { ...slice.metadata, annotations: trigger } });
+    await answers('client', /^p2/);
+    await cluster.apply(testSlice('web', [endpoint('p1')]));
+    const { body } = await cluster.fetch('http://127.0.0.1:10249/metrics');
+    for (const name of upstreamMetrics) assert.match(body, new RegExp(`^# TYPE kubeproxy_${name} `, 'm'), name);
+    const value = (name: string) =>
+      Number(
+        body
+          .split('\n')
+          .find((line) => line.startsWith(`${name} `))
+          ?.split(' ')[1],
+      );
+    for (const name of [
+      'kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv4"}',
+      'kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family="IPv4"}',
+      'kubeproxy_sync_partial_proxy_rules_duration_seconds_count{ip_family="IPv4"}',
+      'kubeproxy_network_programming_duration_seconds_count{ip_family="IPv4"}',
+      'kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family="IPv6"}',
+      'kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds{ip_family="IPv4"}',
+      'kubeproxy_sync_proxy_rules_service_changes_total',
+      'kubeproxy_sync_proxy_rules_endpoint_changes_total',
+      'kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family="IPv4",traffic_policy="external"}',
+      'kubeproxy_proxy_healthz_total{code="200"}',
+      'kubeproxy_proxy_healthz_total{code="503"}',
+      'kubeproxy_proxy_livez_total{code="200"}',
+      'kubeproxy_deckhand_change_duration_seconds_count',
+      'process_resident_memory_bytes',
+      'process_cpu_seconds_total',
+      'process_start_time_seconds',
+    ])
+      assert.ok(value(name) > 0, name);
+    assert.equal(value('kubeproxy_sync_proxy_rules_service_changes_pending'), 0);
+    for (const [name, bucket] of [
+      ['network_programming_duration_seconds', '0.25'],
+      ['network_programming_duration_seconds', '300'],
+      ['sync_proxy_rules_duration_seconds', '16.384'],
+    ])
+      assert.match(
+        body,
+        new RegExp(`^kubeproxy_${name}_bucket\\{le="${bucket}",ip_family="IPv4"\\}`, 'm'),
+        `${name} ${bucket}`,
+      );
+    assert.match(body, /^rest_client_requests_total\{code="200",method="GET",host="127\.0\.0\.1:6443"\} [1-9]/m);
+    assert.match(body, /^kubernetes_build_info\{major="1",minor="36",git_version="v1\.36\.2",.*\} 1$/m);
+    assert.match(body, /^kubernetes_feature_enabled\{name="AllowServiceExternalIPs",stage=""\} 1$/m);
+  });
+
+  it('the status port has what upstream has there', async () => {
+    const get = (path: string, ...options: string[]) => cluster.fetch(`http://127.0.0.1:10249${path}`, ...options);
+    assert.match((await get('/healthz?verbose')).body, /\[\+\]ping ok\nhealthz check passed/);
+    assert.match((await get('/metrics/slis')).body, /kubernetes_healthcheck\{name="ping",type="healthz"\} 1/);
+    const { 'kubeproxy.config.k8s.io': document } = JSON.parse((await get('/configz')).body);
+    assert.deepEqual(
+      [document.kind, document.mode, document.configSyncPeriod],
+      ['KubeProxyConfiguration', 'nftables', '15m0s'],
+    );
+    assert.match((await get('/flagz')).body, /^config=.*config\.yaml$/m);
+    assert.match((await get('/statusz')).body, /^Paths: .*\/metrics\/slis/m);
+    assert.equal((await get('/debug/pprof/')).status, 404);
+    await cluster.configure({ mode: 'nftables', enableProfiling: true, featureGates: { ComponentFlagz: false } });
+    await eventually('profiles', async () => (await get('/debug/pprof/')).status === 200);
+    assert.equal((await get('/flagz')).status, 404);
+    const profile = await get('/debug/pprof/profile?seconds=0.2');
+    assert.ok(JSON.parse(profile.body).nodes.length > 0);
+    assert.match((await get('/debug/flags/v', '-X', 'PUT', '-d', '4')).body, /set klog.logging.verbosity to 4/);
+    await cluster.configure({ mode: 'nftables' });
+    await eventually('no profiles', async () => (await get('/debug/pprof/')).status === 404);
+  });
+
   it('other credentials, in another kubeconfig or in the same file, are used from then on', async () => {
     const pki = (name: string) => join(cluster.directory, 'pki', name);
     await copyFile(pki('kube-proxy.conf'), pki('rotated.conf'));
@@ -244,6 +330,25 @@ describe('a proxy that runs', { timeout: 120_000 }, () => {
     await answers('client', /refused|timed out|unreachable|nothing/i);
     await cluster.kubectl(['label', 'service', 'web', `${label}-`]);
     await answers('client', /^p2/);
+  });
+
+  it('what is done once: --version, --write-config-to, --init-only', async () => {
+    const { node } = cluster.network;
+    const run = (...flags: string[]) => node.run([process.execPath, 'src/cli/main.ts', 'proxy', ...flags]);
+    assert.equal((await run('--version')).stdout, 'Kubernetes v1.36.2\n');
+    const file = join(cluster.directory, 'written.yaml');
+    await run('--write-config-to', file, '--proxy-mode', 'ipvs', '--ipvs-scheduler', 'wlc');
+    assert.match(await readFile(file, 'utf8'), /^kind: KubeProxyConfiguration\n[^]*scheduler: wlc\n/m);
+    const routes = '/proc/sys/net/ipv4/conf/all/route_localnet';
+    await node.output(['sh', '-c', `echo 0 > ${routes}`]);
+    const done = await run('--init-only', '--conntrack-max-per-core', '0', '--conntrack-tcp-timeout-close-wait', '61s');
+    assert.equal(done.status, 0, done.stderr);
+    assert.equal(await node.output(['cat', routes]), '1\n');
+    const wait = ['cat', '/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_close_wait'];
+    assert.equal(await node.output(wait), '61\n');
+    const wrong = await run('--proxy-mode', 'userspace');
+    assert.equal(wrong.status, 2);
+    assert.match(wrong.stderr, /^deckhand: flags: mode: "userspace" is none of iptables, ipvs, nftables; see/);
   });
 
   it('--cleanup takes all of it away', async () => {
