@@ -338,7 +338,7 @@ describe('a proxy that runs', { timeout: 120_000 }, () => {
     assert.equal((await run('--version')).stdout, 'Kubernetes v1.36.2\n');
     const file = join(cluster.directory, 'written.yaml');
     await run('--write-config-to', file, '--proxy-mode', 'ipvs', '--ipvs-scheduler', 'wlc');
-    assert.match(await readFile(file, 'utf8'), /^kind: KubeProxyConfiguration\n[^]*scheduler: wlc\n/m);
+    assert.match(await readFile(file, 'utf8'), /^kind: KubeProxyConfiguration\n.*scheduler: wlc\n/ms);
     const routes = '/proc/sys/net/ipv4/conf/all/route_localnet';
     await node.output(['sh', '-c', `echo 0 > ${routes}`]);
     const done = await run('--init-only', '--conntrack-max-per-core', '0', '--conntrack-tcp-timeout-close-wait', '61s');
