@@ -196,11 +196,13 @@ const controllerRules: PolicyRule[] = [
   ...reviews,
 ];
 
+/** As upstream's: a proxy lists and watches. */
 const proxyRules: PolicyRule[] = [
   ...events,
-  on(none, ['nodes', 'services', 'endpoints'], read),
-  on(['discovery.k8s.io'], ['endpointslices'], read),
-  on(['networking.k8s.io'], ['servicecidrs'], read),
+  on(none, ['nodes'], read),
+  on(none, ['services', 'endpoints'], ['list', 'watch']),
+  on(['discovery.k8s.io'], ['endpointslices'], ['list', 'watch']),
+  on(['networking.k8s.io'], ['servicecidrs'], ['list', 'watch']),
 ];
 
 const dnsRules: PolicyRule[] = [
