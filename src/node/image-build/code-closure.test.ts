@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { findClosure, renameImports } from './code-closure.ts';
+import { dispatchers } from './proxy-contents.ts';
 
 const home = resolve(import.meta.dirname, '../../..');
 
@@ -9,7 +10,7 @@ test("the proxy's code is closed, and has nothing of the other components", asyn
   const { files, packages } = await findClosure(
     home,
     ['src/cli/main.ts', 'src/node/components/proxy.ts'],
-    (file) => !/^src\/(?:cli|node)\//.test(file),
+    (file) => !dispatchers.includes(file),
   );
   for (const path of [
     'src/proxy/start-proxy.ts',

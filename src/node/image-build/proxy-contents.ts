@@ -30,6 +30,9 @@ const interpreter = 'usr/local/bin/node';
 /** Where the code of an image of the proxy begins: upstream's name of it, and the command line with its commands that belong to it. */
 const roots = ['src/cli/kube-proxy.ts', 'src/cli/main.ts', 'src/cli/component.ts', 'src/cli/version.ts'];
 
+/** Files that load one of many commands or components: they are not followed, but what they would load for the proxy is named. */
+export const dispatchers: readonly string[] = ['src/cli/main.ts', 'src/node/index.ts', 'src/node/load-component.ts'];
+
 /** The same programs are called by many names. */
 const iptablesNames = (variant: 'nft' | 'legacy'): string[] =>
   ['iptables', 'ip6tables'].flatMap((base) => ['', '-save', '-restore'].map((end) => `${base}-${variant}${end}`));
@@ -58,7 +61,7 @@ export async function collectProxyContents(packageDirectory: string): Promise<Im
   const closure = await findClosure(
     packageDirectory,
     [...roots, ...ownCommands(packageDirectory)],
-    (file) => !/^src\/(?:cli|node)\//.test(file),
+    (file) => !dispatchers.includes(file),
   );
   const packages: FileSet = new Map();
   addPackages(packages, packageDirectory, home, closure.packages);

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { type Pod, resources } from '../../api/index.ts';
+import { type ApiObject, type Pod, resources } from '../../api/index.ts';
 import { type Clock, DeadlineError, pollUntil } from '../../async/index.ts';
 import { type ApiClient, isNotFound } from '../../client/index.ts';
 import { HttpClient } from '../../wire/http/index.ts';
 import { instancePaths } from '../instance.ts';
-import { daemonSetName, ownLabel, podSelector, renderManifest } from './manifest.ts';
+import { daemonSetName, manifestAnnotation, ownLabel, podSelector, renderManifest } from './manifest.ts';
 
 /** Where the proxy is to run, and with what. */
 export interface Deployment {
@@ -24,14 +24,40 @@ const startTimeoutMs = 45_000;
 /** Applies the DaemonSet and waits until this node's proxy serves. @throws Error saying what its pod lacks */
 export async function deployProxy(deployment: Deployment): Promise<void> {
   const { client, image, server, configuration } = deployment;
-  for (const { resource, object } of await renderManifest({ server, image, configuration }))
+  for (const { resource, object } of await renderManifest({ server, image, configuration })) {
+    if (object.kind === 'DaemonSet' && (await keepDaemonSet(client, object, image))) continue;
     await client.patch(resource, object.metadata.name, object, {
       ...(object.metadata.namespace ? { namespace: object.metadata.namespace } : {}),
       type: 'apply',
       fieldManager: 'deckhand',
       force: true,
     });
+  }
   await waitForProxy(deployment);
+}
+
+/**
+ * Leaves a DaemonSet of the same manifest as its user has made it since (with fewer rights, say), but for the image. One of
+ * another manifest goes, and its pods stay until the new one has others.
+ */
+async function keepDaemonSet(client: ApiClient, wanted: ApiObject, image: string): Promise<boolean> {
+  const { namespace, name } = daemonSetName;
+  const found = await client.get(resources.daemonsets, name, { namespace }).catch((error: unknown) => {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  });
+  if (!found) return false;
+  const manifest = found.metadata.annotations?.[manifestAnnotation];
+  if (manifest !== wanted.metadata.annotations?.[manifestAnnotation]) {
+    await client.delete(resources.daemonsets, name, { namespace, propagationPolicy: 'Orphan' });
+    return false;
+  }
+  const pod = found.spec.template.spec!;
+  const named = (list: readonly { name: string }[] = []) => list.map((one) => ({ name: one.name, image }));
+  const init = pod.initContainers ? { initContainers: named(pod.initContainers) } : {};
+  const spec = { template: { spec: { containers: named(pod.containers), ...init } } };
+  await client.patch(resources.daemonsets, name, { spec }, { namespace, type: 'strategic', fieldManager: 'deckhand' });
+  return true;
 }
 
 async function waitForProxy({ client, clock, nodeName, image }: Deployment): Promise<void> {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -28,6 +29,9 @@ export interface ManifestObject {
 
 /** Tells our DaemonSet from one that a user has put there under the same name. */
 export const ownLabel = { 'app.kubernetes.io/managed-by': 'deckhand' } as const;
+
+/** From which manifest a DaemonSet was made; the image is not a part of that. */
+export const manifestAnnotation = 'deckhand.dev/manifest';
 
 /** Where the DaemonSet is. */
 export const daemonSetName = { namespace: 'kube-system', name: 'kube-proxy' } as const;
@@ -66,6 +70,8 @@ function fillConfigMap({ data = {} }: ConfigMap, { server, configuration }: Mani
   data['kubeconfig.conf'] = stringify(kubeconfig);
 }
 
-function fillDaemonSet({ spec }: DaemonSet, { image }: ManifestSettings): void {
+function fillDaemonSet({ metadata, spec }: DaemonSet, { image }: ManifestSettings): void {
+  const version = createHash('sha256').update(JSON.stringify(spec)).digest('hex').slice(0, 16);
+  metadata.annotations = { ...metadata.annotations, [manifestAnnotation]: version };
   for (const container of spec.template.spec!.containers) container.image = image;
 }
