@@ -32,8 +32,8 @@ import { type NextConfiguration, type ProxyConfig, pickSettings } from './proxy-
 import { ProxyEngine } from './proxy-engine.ts';
 import { type ServiceSource, watchServices } from './service-source.ts';
 
-/** Time between looks at the configuration file, milliseconds: two looks that agree are taken. */
-const lookMs = 250;
+/** How long the configuration file must be left alone before it is read again, milliseconds. */
+const settleMs = 100;
 
 /** A running proxy. */
 export interface Proxy extends Component {
@@ -263,7 +263,7 @@ class RunningProxy {
     // A refusal has been told already, loudly.
     const again = () => this.reload().catch(() => {});
     const options = { what: 'configuration', clock: this.#clock, log: this.#log, signal: this.#abort.signal };
-    void followFiles(live.files, again, { ...options, lookMs, settle: true });
+    void followFiles(live.files, again, { ...options, settleMs });
   }
 
   /** Takes over another configuration, in the order in which they came. */

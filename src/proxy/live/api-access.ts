@@ -10,8 +10,8 @@ import { followFiles } from '../../host/files/index.ts';
 import type { Logger } from '../../log/index.ts';
 import type { ClientConnection } from '../configuration.ts';
 
-/** Time between looks at the kubeconfig and the files that it names, milliseconds. */
-const lookMs = 250;
+/** How long the kubeconfig and the files that it names must be left alone before they are read again, milliseconds. */
+const settleMs = 100;
 /** Requests a second that stand for no limit. */
 const unlimited = 1e9;
 
@@ -55,7 +55,7 @@ export async function openApiAccess(
   void followFiles(
     () => config.files ?? [],
     () => take(current),
-    { what: 'kubeconfig', clock, log, signal: abort.signal, lookMs },
+    { what: 'kubeconfig', clock, log, signal: abort.signal, settleMs },
   );
   return {
     client,
