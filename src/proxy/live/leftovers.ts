@@ -1,8 +1,8 @@
 import type { Clock } from '../../async/index.ts';
 import { NftablesBatch, NftablesSocket } from '../../host/nftables/index.ts';
 import type { Logger } from '../../log/index.ts';
-import { type Backend, type BackendOptions, type ProxyMode, proxyModes } from '../backends/backend.ts';
-import { createBackend } from '../backends/create-backend.ts';
+import { type BackendOptions, type ProxyMode, proxyModes } from '../backends/backend.ts';
+import { removeMode } from '../backends/create-backend.ts';
 import type { IpFamily } from '../model/types.ts';
 
 /** The table of upstream's nftables mode, in each family. */
@@ -36,20 +36,10 @@ export async function removeLeftovers(
   for (const family of [4, 6] as const) {
     for (const mode of proxyModes) {
       if (mode === inUse) continue;
-      let backend: Backend;
       try {
-        backend = await createBackend(mode, optionsOf(family), { clock, log });
-      } catch (error) {
-        // What this machine cannot run has left nothing.
-        log.debug('nothing of this mode to remove', { mode, family, error });
-        continue;
-      }
-      try {
-        await backend.remove(inUse);
+        await removeMode(mode, optionsOf(family), { clock, log }, inUse);
       } catch (error) {
         failed.push({ mode, family, error });
-      } finally {
-        backend.close();
       }
     }
     const error = removeUpstreamTable(family);

@@ -2,10 +2,10 @@ import type { Clock } from '../../../async/index.ts';
 import { findIptables, type Iptables, type IptablesTable } from '../../../host/iptables/index.ts';
 import type { Logger } from '../../../log/index.ts';
 import type { PlanChange, ServicePortPlan } from '../../plan/types.ts';
-import type { AppliedChange, Backend, BackendOptions } from '../backend.ts';
+import type { AppliedChange, Backend, BackendOptions, ProxyMode } from '../backend.ts';
 import { baseRules, jumpRules, nodePortJumps } from './base-rules.ts';
 import { type RenderOptions, renderPlan } from './render.ts';
-import { chains, isServiceChain, type Rule, type RuleSet, sharedChains } from './rules.ts';
+import { chains, chainsOfIpvsToo, isServiceChain, type Rule, type RuleSet, sharedChains } from './rules.ts';
 
 const tables: readonly IptablesTable[] = ['filter', 'nat'];
 
@@ -112,7 +112,7 @@ export class IptablesBackend implements Backend {
     return true;
   }
 
-  async remove(): Promise<void> {
+  async remove(inUse?: ProxyMode): Promise<void> {
     const own = new Set<string>(Object.values(chains).filter((name) => name !== chains.firewall));
     let input = '';
     for (const table of tables) {
@@ -120,7 +120,8 @@ export class IptablesBackend implements Backend {
       const lines: TableLines = { open: [], rules: [], close: [] };
       const firewall = table === 'filter' && saved.has(chains.firewall) && this.#ownsFirewall(saved);
       const isOwn = (chain: string) =>
-        own.has(chain) || isServiceChain(chain) || (firewall && chain === chains.firewall);
+        !(inUse === 'ipvs' && chainsOfIpvsToo.has(`${table} ${chain}`)) &&
+        (own.has(chain) || isServiceChain(chain) || (firewall && chain === chains.firewall));
       for (const [chain, rules] of saved) {
         if (isOwn(chain)) {
           lines.open.push(`:${chain} - [0:0]`);

@@ -35,6 +35,15 @@ export const sharedChains: ReadonlySet<string> = new Set([
   `filter ${chains.proxyFirewall}`,
 ]);
 
+/** Chains that the mode ipvs has under the same names: while that one runs they are its own. */
+export const chainsOfIpvsToo: ReadonlySet<string> = new Set([
+  `nat ${chains.services}`,
+  `nat ${chains.postrouting}`,
+  `nat ${chains.markMasquerade}`,
+  `filter ${chains.forward}`,
+  `filter ${chains.proxyFirewall}`,
+]);
+
 /** Whether a chain belongs to one Service or endpoint. */
 export function isServiceChain(name: string): boolean {
   return /^KUBE-(SVC|SVL|EXT|FW|SEP)-/.test(name);
