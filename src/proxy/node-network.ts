@@ -9,7 +9,7 @@ import {
 } from '../host/netlink/index.ts';
 
 /** Marks our routes, so that they can be told from others'. */
-const routeProtocol = 0x64;
+export const routeProtocol = 0x64;
 
 /**
  * Routes to cluster IPs for nodes without a default route. The node's own programs need some route to a Service before
@@ -34,15 +34,17 @@ export class ServiceRoutes {
     const there = this.#ownRoutes();
     for (const address of this.#wanted) if (there.get(address) !== this.#link) this.#write(address);
   }
-  /** A Service has this cluster IP. */
+  /** A Service has this cluster IP. Links are not looked at: whoever hears of their changes calls refresh(). */
   add(address: string): void {
     if (address.includes(':') || this.#wanted.has(address)) return;
     this.#wanted.add(address);
     if (this.#hasDefault) return;
-    const before = this.#link;
-    if (before === this.#loopback) this.#look();
-    if (this.#link === before) this.#write(address);
-    else this.refresh();
+    try {
+      this.#write(address);
+    } catch {
+      // The link has gone since the last look.
+      this.refresh();
+    }
   }
   /** No Service has it any more. */
   delete(address: string): void {

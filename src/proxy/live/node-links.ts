@@ -1,6 +1,14 @@
 import type { Clock, Timer } from '../../async/index.ts';
-import { listAddresses, messageType, NetlinkSocket, routeGroup, routeMessage } from '../../host/netlink/index.ts';
+import {
+  listAddresses,
+  messageType,
+  type NetlinkMessage,
+  NetlinkSocket,
+  routeGroup,
+  routeMessage,
+} from '../../host/netlink/index.ts';
 import type { Logger } from '../../log/index.ts';
+import { routeProtocol } from '../node-network.ts';
 
 /** Time between looks at what the kernel has told, milliseconds: a look that finds nothing is one system call. */
 const lookMs = 200;
@@ -14,6 +22,13 @@ export interface LinkChange {
 }
 
 const addressMessages: readonly number[] = [routeMessage.newAddress, routeMessage.delAddress];
+
+const routeMessages: readonly number[] = [routeMessage.newRoute, routeMessage.delRoute];
+
+/** Routes to Services that we add ourselves, by their protocol (struct rtmsg). */
+function isOwnRoute({ type, payload }: NetlinkMessage): boolean {
+  return routeMessages.includes(type) && payload[5] === routeProtocol;
+}
 
 /** Tells of changes of the node's links, addresses and routes, by rtnetlink's notices. */
 export class NodeLinks {
@@ -55,7 +70,7 @@ export class NodeLinks {
   }
   #look(): void {
     try {
-      const messages = this.#socket.drain();
+      const messages = this.#socket.drain().filter((message) => !isOwnRoute(message));
       if (messages.length === 0) return;
       // Too much at once: anything may have changed.
       const lost = messages.some(({ type }) => type === messageType.overrun);
