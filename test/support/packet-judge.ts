@@ -1,15 +1,12 @@
-import {
-  answeringPort,
-  isMasqueraded,
-  type PacketCase,
-  targetOf,
-} from '../../src/proxy/testing/packet-case.ts';
+import { answeringPort, isMasqueraded, type PacketCase, targetOf } from '../../src/proxy/testing/packet-case.ts';
 import { addressOf } from '../../src/proxy/testing/packet-network.ts';
 import type { Call, Reply } from './packet-lab.ts';
 import type { PacketNetwork } from './packet-network.ts';
 
 /** Milliseconds for an answer that is expected: long enough for a SYN to be sent again twice on a busy machine. */
 const patienceMs = 8_000;
+/** Milliseconds for a refusal: nothing limits how many are told. */
+const refusalMs = 3_500;
 /** Milliseconds of silence that count as dropped. */
 const silenceMs = 1_200;
 /** Connections in each round; with three endpoints one of them is missed in all rounds once in 10^17 cases. */
@@ -35,7 +32,7 @@ function callOf(network: PacketNetwork, one: PacketCase): Call {
     protocol: one.protocol,
     ...targetOf(one),
     ...(one.from === 'node' ? { source: addressOf('node', one.family) } : {}),
-    patienceMs: quiet ? silenceMs : patienceMs,
+    patienceMs: quiet ? silenceMs : one.outcome === 'reject' ? refusalMs : patienceMs,
   };
 }
 

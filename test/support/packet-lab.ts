@@ -162,7 +162,8 @@ export class PacketLab implements Disposable {
   #end(one: Open, result: Reply): void {
     this.#open.delete(one.fd);
     // Closed with a reset: nothing lingers.
-    if (one.call.protocol === 'TCP') sockets.setsockopt(one.fd, solSocket, soLinger, Buffer.concat([int(1), int(0)]), 8);
+    if (one.call.protocol === 'TCP')
+      sockets.setsockopt(one.fd, solSocket, soLinger, Buffer.concat([int(1), int(0)]), 8);
     sockets.close(one.fd);
     one.done(result);
   }

@@ -71,7 +71,14 @@ function nodeScript(ipv6: boolean): string {
     for each in all default; do echo 0 > /proc/sys/net/ipv4/conf/$each/send_redirects; done
     for each in all default; do echo 0 > /proc/sys/net/ipv4/conf/$each/rp_filter; done
     echo '0 2147483647' > /proc/sys/net/ipv4/ping_group_range
-    ${forIpv6(ipv6, 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding')}
+    # What is refused is told at once, however many packets come.
+    echo 0 > /proc/sys/net/ipv4/icmp_ratelimit
+    for each in icmp_msgs_per_sec icmp_msgs_burst; do echo 100000 > /proc/sys/net/ipv4/$each || true; done 2>/dev/null
+    ${forIpv6(
+      ipv6,
+      `echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+       echo 0 > /proc/sys/net/ipv6/icmp/ratelimit`,
+    )}
     ip link add ${link} type bridge
     ip addr add ${gateways[4]}/32 dev ${link}
     ip link set ${link} up

@@ -19,6 +19,12 @@ const log = createLogger(
 );
 const config = JSON.parse(process.argv[2] ?? '{}');
 const say = (message: object) => process.stdout.write(`${JSON.stringify(message)}\n`);
+/** A source that says one thing, once. */
+const fixed = (what: any) => ({
+  start: (tell: (what: any) => void) => tell(what),
+  synced: Promise.resolve(),
+  stop() {},
+});
 let proxy: ReturnType<typeof startProxy> | undefined;
 
 for await (const line of createInterface({ input: process.stdin })) {
@@ -28,8 +34,11 @@ for await (const line of createInterface({ input: process.stdin })) {
   if (message.deleteService) source.deleteService(message.deleteService);
   if (message.start) {
     const begin = systemClock.monotonic();
+    const facts = config.facts
+      ? { node: fixed(config.facts.node), serviceCidrs: fixed(config.facts.serviceCidrs) }
+      : {};
     proxy = startProxy(
-      { healthzBindAddress: '', metricsBindAddress: '', ...config, source },
+      { healthzBindAddress: '', metricsBindAddress: '', ...config, ...facts, source },
       { log, clock: systemClock },
     );
     await proxy.ready.then(

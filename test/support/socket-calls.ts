@@ -1,4 +1,4 @@
-import { ipToBytes, bytesToIp } from '../../src/host/netlink/index.ts';
+import { bytesToIp, ipToBytes } from '../../src/host/netlink/index.ts';
 import { errnoName, results } from '../../src/host/system-calls/index.ts';
 import { declare } from '../../src/host/system-calls/library.ts';
 

@@ -1,6 +1,7 @@
 import type { Service } from '../../api/index.ts';
-import { isIPv4, isIPv6, parsePrefix } from '../../host/netlink/index.ts';
+import { isIPv4, isIPv6 } from '../../host/netlink/index.ts';
 import { readBalance } from './balance.ts';
+import { readSourceRanges } from './source-ranges.ts';
 import type { IpFamily, Protocol, ServiceModel, ServicePortModel } from './types.ts';
 
 /** The label that leaves a Service to another proxy. */
@@ -54,7 +55,11 @@ export function readService(
     clusterIp,
     externalIps: addresses('spec.externalIPs', spec.externalIPs),
     loadBalancerIps: addresses('status.loadBalancer.ingress', captured),
-    sourceRanges: balancer ? readSourceRanges(spec.loadBalancerSourceRanges, family, onProblem) : [],
+    sourceRanges: balancer
+      ? readSourceRanges(spec.loadBalancerSourceRanges, family, (range) =>
+          onProblem({ field: 'spec.loadBalancerSourceRanges', message: `${JSON.stringify(range)} is not a prefix` }),
+        )
+      : [],
     internalPolicy: spec.internalTrafficPolicy === 'Local' ? 'local' : 'cluster',
     externalPolicy,
     affinitySeconds: affinity ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 10800) : 0,
@@ -87,29 +92,6 @@ function readPort(
   return [
     { name: port.name ?? '', protocol: protocol as Protocol, port: port.port, nodePort: (open && port.nodePort) || 0 },
   ];
-}
-
-/** The ranges of one family. A range over everything is no restriction: then the list is empty. */
-function readSourceRanges(
-  ranges: readonly string[] | undefined,
-  family: IpFamily,
-  onProblem: (problem: ServiceProblem) => void,
-): string[] {
-  const found: string[] = [];
-  let other = false;
-  for (const text of ranges ?? []) {
-    const range = text.trim();
-    try {
-      const { bytes, prefixLength } = parsePrefix(range);
-      if (bytes.length !== (family === 4 ? 4 : 16)) other = true;
-      else if (prefixLength === 0) return [];
-      else found.push(range);
-    } catch {
-      onProblem({ field: 'spec.loadBalancerSourceRanges', message: `${JSON.stringify(range)} is not a prefix` });
-    }
-  }
-  // Ranges of the other family only: nobody of this family is meant. Upstream leaves the address open to all here.
-  return found.length === 0 && other ? [family === 4 ? '255.255.255.255/32' : 'ff00::/128'] : found;
 }
 
 /** Whether the text is an address of the family. */

@@ -49,7 +49,8 @@ function decided(table: PlanTable, one: PacketCase): string {
   const decision = decide(plan, frontend, source, rules);
   const ranges = frontend.sourceRanges;
   const from = addressOf(one.from, one.family);
-  if (decision.action !== 'reject' && ranges.length > 0 && !ranges.some((range) => contains(range, from))) return 'drop';
+  if (decision.action !== 'reject' && ranges.length > 0 && !ranges.some((range) => contains(range, from)))
+    return 'drop';
   if (decision.action !== 'send') return decision.action;
   const sticky = plan.affinitySeconds > 0 ? ', sticky' : '';
   const to = decision.to.map((endpoint) => {
@@ -110,5 +111,6 @@ for (const [name, cases] of bySettings(packetCases) as Map<SettingsName, PacketC
 test('no two cases have one name, and no two Services one number', () => {
   assert.equal(new Set(packetCases.map((one) => one.name)).size, packetCases.length);
   const numbers = new Map<number, unknown>();
-  for (const { service } of packetCases) assert.equal(numbers.get(service.number) ?? service, service, service.name), numbers.set(service.number, service);
+  for (const { service } of packetCases)
+    assert.equal(numbers.get(service.number) ?? service, service, service.name), numbers.set(service.number, service);
 });

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { PacketCase } from './packet-case.ts';
-import type { SettingsName } from './packet-network.ts';
+import { hosts, type SettingsName } from './packet-network.ts';
 import { productCases, settingsCases } from './packet-product.ts';
 import { singleCases } from './packet-singles.ts';
 import type { ServiceCase } from './service-cases.ts';
@@ -47,3 +47,10 @@ function pairsOf({ settings, service, family, from, to, protocol }: PacketCase):
   const features = [caller, `service ${service.number}`, `IPv${family}`, `from ${from}`, place, protocol];
   return features.flatMap((one, index) => features.slice(index + 1).map((other) => `${one}, ${other}`));
 }
+
+/** Addresses of the first family, for tests with a table of their own. */
+export { endpointPort, nodeName } from './packet-network.ts';
+export const clusterCidr = '10.244.0.0/16';
+export const endpointAddresses = { p1: hosts.p1[4], p2: hosts.p2[4], r1: hosts.r1[4] } as const;
+/** One of {@link endpointAddresses}. */
+export type EndpointName = keyof typeof endpointAddresses;

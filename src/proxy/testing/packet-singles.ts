@@ -67,13 +67,37 @@ function typeCases(): PacketCase[] {
     ...both('a Service of type NodePort has its cluster IP', open, 'client', clusterIp, plainly(...all)),
     ...both('a Service of type NodePort has its node port', open, 'outside', nodePort, masqueraded(...all)),
     ...both('a Service of type NodePort has no load balancer', open, 'outside', balancer, 'no-answer'),
-    ...both('an address of a load balancer that is itself a proxy is not taken', proxied, 'client', balancer, 'no-answer'),
+    ...both(
+      'an address of a load balancer that is itself a proxy is not taken',
+      proxied,
+      'client',
+      balancer,
+      'no-answer',
+    ),
     ...both('a Service whose load balancer has a host name works', named, 'client', clusterIp, plainly(...all)),
     ...both("another proxy's Service is left alone", other, 'client', clusterIp, 'no-answer'),
     ...both("another proxy's node port is left alone", other, 'outside', nodePort, 'no-answer'),
-    ...both("an external IP may be the node's own", own, 'outside', { address: 'node', port: 'service' }, masqueraded(...all)),
-    ...both("an external IP that is the node's own leaves the node reachable", own, 'outside', { address: 'node', port: 'program' }, program),
-    ...both("an external IP that is the node's own, from the node", own, 'node', { address: 'node', port: 'service' }, masqueraded(...all)),
+    ...both(
+      "an external IP may be the node's own",
+      own,
+      'outside',
+      { address: 'node', port: 'service' },
+      masqueraded(...all),
+    ),
+    ...both(
+      "an external IP that is the node's own leaves the node reachable",
+      own,
+      'outside',
+      { address: 'node', port: 'program' },
+      program,
+    ),
+    ...both(
+      "an external IP that is the node's own, from the node",
+      own,
+      'node',
+      { address: 'node', port: 'service' },
+      masqueraded(...all),
+    ),
   ];
 }
 
@@ -84,31 +108,95 @@ function addressCases(): PacketCase[] {
     ...both('a port of a cluster IP that no Service has is refused', plain, 'client', unused, 'reject'),
     ...both('a port of a cluster IP that no Service has is refused to the node', plain, 'node', unused, 'reject'),
     ...both('a UDP port of a cluster IP that no Service has is refused', plain, 'client', unused, 'reject', 'UDP'),
-    ...both('a cluster IP that no Service has leads nowhere', plain, 'client', { address: 'unallocated', port: 'service' }, 'drop'),
-    ...both('a cluster IP that no Service has leads nowhere, from the node', plain, 'node', { address: 'unallocated', port: 'service' }, 'drop'),
+    ...both(
+      'a cluster IP that no Service has leads nowhere',
+      plain,
+      'client',
+      { address: 'unallocated', port: 'service' },
+      'drop',
+    ),
+    ...both(
+      'a cluster IP that no Service has leads nowhere, from the node',
+      plain,
+      'node',
+      { address: 'unallocated', port: 'service' },
+      'drop',
+    ),
     ...both('a cluster IP answers no ping', plain, 'client', clusterIp, 'no-answer', 'ICMP'),
     ...both('a cluster IP answers the node no ping', plain, 'node', clusterIp, 'no-answer', 'ICMP'),
     ...both("a load balancer's address answers no ping", plain, 'outside', balancer, 'no-answer', 'ICMP'),
     ...both('a node port is on no cluster IP', plain, 'client', { address: 'cluster-ip', port: 'node-port' }, 'reject'),
-    ...both("a node port is on no load balancer's address", plain, 'outside', { address: 'load-balancer', port: 'node-port' }, 'no-answer'),
-    ...both('programs of the node are not reached by a cluster IP', plain, 'client', { address: 'cluster-ip', port: 'program' }, 'reject'),
-    ...both('programs of the node are not reached by the node by a cluster IP', plain, 'node', { address: 'cluster-ip', port: 'program' }, 'reject'),
-    ...both("programs of the node are not reached by a load balancer's address", plain, 'outside', { address: 'load-balancer', port: 'program' }, 'no-answer'),
-    ...both('programs of the node are not reached by an external IP', plain, 'outside', { address: 'external-ip', port: 'program' }, 'no-answer'),
-    ...both('programs of the node are not reached by a cluster IP without endpoints', lone, 'client', { address: 'cluster-ip', port: 'program' }, 'reject'),
-    ...both('programs of the node are reached by its own address', plain, 'outside', { address: 'node', port: 'program' }, { to: ['node'], masquerade: false }),
+    ...both(
+      "a node port is on no load balancer's address",
+      plain,
+      'outside',
+      { address: 'load-balancer', port: 'node-port' },
+      'no-answer',
+    ),
+    ...both(
+      'programs of the node are not reached by a cluster IP',
+      plain,
+      'client',
+      { address: 'cluster-ip', port: 'program' },
+      'reject',
+    ),
+    ...both(
+      'programs of the node are not reached by the node by a cluster IP',
+      plain,
+      'node',
+      { address: 'cluster-ip', port: 'program' },
+      'reject',
+    ),
+    ...both(
+      "programs of the node are not reached by a load balancer's address",
+      plain,
+      'outside',
+      { address: 'load-balancer', port: 'program' },
+      'no-answer',
+    ),
+    ...both(
+      'programs of the node are not reached by an external IP',
+      plain,
+      'outside',
+      { address: 'external-ip', port: 'program' },
+      'no-answer',
+    ),
+    ...both(
+      'programs of the node are not reached by a cluster IP without endpoints',
+      lone,
+      'client',
+      { address: 'cluster-ip', port: 'program' },
+      'reject',
+    ),
+    ...both(
+      'programs of the node are reached by its own address',
+      plain,
+      'outside',
+      { address: 'node', port: 'program' },
+      { to: ['node'], masquerade: false },
+    ),
   ];
 }
 
 function rangeCases(): PacketCase[] {
-  const here = ranged('ranges with the source in them', ['192.168.50.2/32', '10.9.0.0/16', '2001:db8:50::2/128', 'fd00:9::/32']);
+  const here = ranged('ranges with the source in them', [
+    '192.168.50.2/32',
+    '10.9.0.0/16',
+    '2001:db8:50::2/128',
+    'fd00:9::/32',
+  ]);
   const elsewhere = ranged('ranges elsewhere', ['10.9.0.0/16', 'fd00:9::/32']);
   const blank = ranged('ranges with blanks', [' 192.168.50.0/24', '2001:db8:50::/64 ']);
   const open = ranged('a range over everything', ['10.9.0.0/16', '0.0.0.0/0', 'fd00:9::/32', '::/0']);
   const four = ranged('ranges of IPv4 only', ['192.168.50.0/24']);
   const six = ranged('ranges of IPv6 only', ['2001:db8:50::/64']);
   const zero = ranged('everything of IPv4 only', ['0.0.0.0/0']);
-  const nested = ranged('ranges inside one another', ['192.168.0.0/16', '192.168.50.0/24', '2001:db8:50::/64', '2001:db8::/32']);
+  const nested = ranged('ranges inside one another', [
+    '192.168.0.0/16',
+    '192.168.50.0/24',
+    '2001:db8:50::/64',
+    '2001:db8::/32',
+  ]);
   const pods = ranged('ranges of pods', ['10.244.0.0/16', 'fd00:10:244::/48']);
   const local = ranged('ranges and external policy Local', ['192.168.50.0/24', '2001:db8:50::/64'], {
     spec: { externalTrafficPolicy: 'Local' },
@@ -183,7 +271,13 @@ function affinityCases(): PacketCase[] {
 }
 
 function hintCases(): PacketCase[] {
-  const with3 = (name: string, p1: Partial<EndpointCase>, p2: Partial<EndpointCase>, r1: Partial<EndpointCase>, spec = {}) =>
+  const with3 = (
+    name: string,
+    p1: Partial<EndpointCase>,
+    p2: Partial<EndpointCase>,
+    r1: Partial<EndpointCase>,
+    spec = {},
+  ) =>
     service(name, {
       endpoints: [
         { at: 'p1', state: 'ready', ...p1 },
@@ -198,8 +292,18 @@ function hintCases(): PacketCase[] {
   const missing = with3('one without a hint', a, b, {});
   const strange = with3('hints for other zones', b, b, b);
   const nodes = with3('node hints', { nodes: ['node-b'] }, { nodes: ['node-a'] }, { nodes: ['node-b'] });
-  const nodesFirst = with3('node and zone hints', { ...a, nodes: ['node-b'] }, { ...b, nodes: ['node-a'] }, { ...a, nodes: ['node-b'] });
-  const otherNodes = with3('node hints for others', { ...a, nodes: ['node-b'] }, { ...b, nodes: ['node-b'] }, { ...b, nodes: ['node-b'] });
+  const nodesFirst = with3(
+    'node and zone hints',
+    { ...a, nodes: ['node-b'] },
+    { ...b, nodes: ['node-a'] },
+    { ...a, nodes: ['node-b'] },
+  );
+  const otherNodes = with3(
+    'node hints for others',
+    { ...a, nodes: ['node-b'] },
+    { ...b, nodes: ['node-b'] },
+    { ...b, nodes: ['node-b'] },
+  );
   const someNodes = with3('node hints on some', { ...a, nodes: ['node-a'] }, b, b);
   const terminating = with3('a hint on a terminating one', { ...a, state: 'terminating' }, b, b);
   const unhinted = with3('one without a hint that is not ready', a, b, { state: 'starting' });
@@ -268,9 +372,26 @@ function sliceCases(): PacketCase[] {
     ...both('the second of several ports', many, 'client', second(clusterIp), plainly(...all)),
     ...both('the second node port of several', many, 'outside', second(nodePort), masqueraded(...all)),
     ...both('one number with two protocols', many, 'client', clusterIp, plainly(...all), 'UDP'),
-    ...both('a named target port has the number of its slice', split, 'client', clusterIp, { to: all, masquerade: false, ports: splitPorts }),
-    ...both('a named target port over UDP', split, 'client', clusterIp, { to: all, masquerade: false, ports: splitPorts }, 'UDP'),
-    ...both('of an endpoint in two slices the one that does not terminate counts', twice, 'client', clusterIp, plainly('p1', 'r1')),
+    ...both('a named target port has the number of its slice', split, 'client', clusterIp, {
+      to: all,
+      masquerade: false,
+      ports: splitPorts,
+    }),
+    ...both(
+      'a named target port over UDP',
+      split,
+      'client',
+      clusterIp,
+      { to: all, masquerade: false, ports: splitPorts },
+      'UDP',
+    ),
+    ...both(
+      'of an endpoint in two slices the one that does not terminate counts',
+      twice,
+      'client',
+      clusterIp,
+      plainly('p1', 'r1'),
+    ),
     ...both('of an endpoint in two slices, whatever their order', twiceTheOtherWay, 'client', clusterIp, plainly('p1')),
     ...both('a port without a name', nameless, 'client', clusterIp, plainly(...all)),
     ...both('slice ports that say no name', unsaid, 'client', clusterIp, plainly(...all)),

@@ -67,7 +67,7 @@ export function serviceAddresses(number: number, family: IpFamily) {
 
 /** The node port of the port with that index. */
 export function nodePortOf(number: number, index: number): number {
-  return 30_000 + number + (index > 2 ? 1000 * (index - 2) : 0);
+  return 30_000 + number + 500 * index;
 }
 
 /** Port 80 with every protocol. */

@@ -69,6 +69,8 @@ export function jumpRules(options: BackendOptions): Rule[] {
     fresh('FORWARD', chains.services, portals),
     { table: 'filter', chain: 'FORWARD', text: `${comment('kubernetes forwarding rules')} -j ${chains.forward}` },
     fresh('FORWARD', chains.proxyFirewall, firewall),
+    // Upstream has no such jump: there the node's own packets to an external address without endpoints follow the routes.
+    fresh('OUTPUT', chains.external, external),
     fresh('OUTPUT', chains.services, portals),
     fresh('OUTPUT', chains.proxyFirewall, firewall),
     { table: 'nat', chain: 'PREROUTING', text: `${comment(portals)} -j ${chains.services}` },
@@ -88,7 +90,7 @@ export function nodePortJumps(options: BackendOptions): Rule[] {
   const six = options.family === 6;
   const cidrs = options.nodePortAddresses.filter((cidr) => cidr.includes(':') === six);
   const text = comment('kubernetes service nodeports; NOTE: this must be the last rule in this chain');
-  const loopback = options.localhostNodePorts ? '' : `! -d ${six ? '::1/128' : '127.0.0.0/8'} `;
+  const loopback = options.localhostNodePorts && !six ? '' : `! -d ${six ? '::1/128' : '127.0.0.0/8'} `;
   const rule = (match: string): Rule => ({
     table: 'nat',
     chain: chains.services,

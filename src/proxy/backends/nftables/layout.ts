@@ -128,7 +128,8 @@ function isNodeAddress(options: BackendOptions): Expression[][] {
   const facts = familyFacts[options.family];
   const local = [loadAddressType(0, 'destination'), compare(0, word(2))];
   const loopback: Expression[] = [];
-  if (!options.localhostNodePorts)
+  // A packet for ::1 does not leave the loopback link, whatever becomes of its destination.
+  if (!options.localhostNodePorts || options.family === 6)
     loopback.push(...inPrefix(facts, facts.destinationOffset, options.family === 4 ? '127.0.0.0/8' : '::1/128', 'not'));
   const prefixes = options.nodePortAddresses.filter((cidr) => cidr.includes(':') === (options.family === 6));
   if (options.nodePortAddresses.length === 0) return [[...local, ...loopback]];
