@@ -111,6 +111,8 @@ for (const [name, cases] of bySettings(packetCases) as Map<SettingsName, PacketC
 test('no two cases have one name, and no two Services one number', () => {
   assert.equal(new Set(packetCases.map((one) => one.name)).size, packetCases.length);
   const numbers = new Map<number, unknown>();
-  for (const { service } of packetCases)
-    assert.equal(numbers.get(service.number) ?? service, service, service.name), numbers.set(service.number, service);
+  for (const { service } of packetCases) {
+    assert.equal(numbers.get(service.number) ?? service, service, service.name);
+    numbers.set(service.number, service);
+  }
 });
