@@ -94,12 +94,23 @@ export class FamilyProxy {
     return Math.max(0, Math.min(...this.#setAside.values()) - this.#clock.monotonic());
   }
 
-  /** Makes the kernel hold all plans, writing only what differs. @throws what the backend throws */
+  /**
+   * Makes the kernel hold all plans, writing only what differs. Of those that it refuses it keeps what was there before, and
+   * they wait for their own next try. @throws what the backend throws
+   */
   async adopt(): Promise<{ written: number; kept: number }> {
-    const result = await this.#backend.adopt([...this.plans.plans()]);
-    this.#pending.clear();
-    this.#setAside.clear();
+    const refused = new Set(this.#setAside.keys());
+    const result = await this.#backend.adopt([...this.#heldWithout(refused)]);
+    for (const key of [...this.#pending.keys()]) if (!refused.has(key)) this.#pending.delete(key);
     return result;
+  }
+  /** The plans, but of the refused ones what was there before. */
+  *#heldWithout(refused: ReadonlySet<string>): Generator<ServicePortPlan> {
+    for (const [key, plan] of this.plans.entries()) if (!refused.has(key)) yield plan;
+    for (const key of refused) {
+      const before = this.#pending.get(key)?.before;
+      if (before) yield before;
+    }
   }
 
   /** Writes what waits. Never throws for a change alone. */
