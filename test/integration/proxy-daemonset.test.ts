@@ -218,6 +218,12 @@ describe('the proxy as a DaemonSet', () => {
     await cluster.down(['--keep-pods']);
     await cluster.up(options);
     assert.equal((await readyPod()).spec.containers[0].image, image);
+    // Also where the pod is known to the API server only.
+    await cluster.down();
+    await cluster.up(['--proxy', 'none']);
+    assert.deepEqual(await proxyPods(), []);
+    await cluster.down();
+    await cluster.up(options);
   });
 
   test('down leaves nothing, not even rules', async () => {

@@ -128,14 +128,28 @@ export async function retireProxy(dataDirectory: string, client: ApiClient, cloc
     throw error;
   });
   const [label, value] = Object.entries(ownLabel)[0]!;
-  if (found?.metadata.labels?.[label] === value) {
-    await client.delete(resources.daemonsets, name, { namespace, propagationPolicy: 'Background' });
-    await pollUntil(
-      'the end of the pods of the proxy',
-      async () =>
-        (await proxyPods(client)).every(({ metadata }) => metadata.ownerReferences?.[0]?.uid !== found.metadata.uid),
-      { timeoutMs: startTimeoutMs, intervalMs: 50, clock },
-    );
+  if (!found || found.metadata.labels?.[label] === value) {
+    if (found) await client.delete(resources.daemonsets, name, { namespace, propagationPolicy: 'Background' });
+    await removePods(client, clock);
   }
   await rm(instancePaths(dataDirectory).proxyImage, { force: true });
+}
+
+/** Does not wait for the garbage collector, which has only just started. */
+async function removePods(client: ApiClient, clock: Clock): Promise<void> {
+  const { namespace, name } = daemonSetName;
+  await pollUntil(
+    'the end of the pods of the proxy',
+    async () => {
+      const pods = (await proxyPods(client)).filter(({ metadata }) =>
+        metadata.ownerReferences?.some((owner) => owner.kind === 'DaemonSet' && owner.name === name),
+      );
+      for (const { metadata } of pods.filter((one) => one.metadata.deletionTimestamp === undefined))
+        await client.delete(resources.pods, metadata.name, { namespace }).catch((error: unknown) => {
+          if (!isNotFound(error)) throw error;
+        });
+      return pods.length === 0;
+    },
+    { timeoutMs: startTimeoutMs, intervalMs: 50, clock },
+  );
 }
