@@ -88,3 +88,23 @@ test('a Service that the kernel refuses holds up no other, is tried again from 1
   assert.equal(backend.held.get('ns/bad TCP')?.frontends[0]?.address, '10.0.0.3');
   assert.deepEqual(proxy.refused, []);
 });
+
+test('one that is refused at the start already is found, and the others are written', async () => {
+  const clock = new FakeClock();
+  const backend = new PickyBackend();
+  const proxy = new FamilyProxy({ family: 4, backend, clock, log: createLogger('test', () => {}) });
+  for (let index = 0; index < 100; index++) {
+    const name = `s${index}`;
+    proxy.update(`ns/${name}`, service(name, `10.0.1.${index}`), endpoints, { nodeName: 'n', zone: '' });
+  }
+  backend.refused.add('ns/s42');
+  await assert.rejects(proxy.adopt(), /refused/, 'it may pass');
+  await proxy.adopt();
+  assert.equal(backend.held.size, 99);
+  assert.deepEqual(proxy.refused, ['ns/s42 TCP']);
+  assert.equal(proxy.retryInMs, 100);
+  backend.refused.clear();
+  await clock.advance(100);
+  assert.equal((await proxy.flush()).applied.length, 1);
+  assert.equal(backend.held.size, 100);
+});

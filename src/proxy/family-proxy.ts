@@ -3,7 +3,7 @@ import type { Logger } from '../log/index.ts';
 import type { Backend } from './backends/backend.ts';
 import type { EndpointModel, IpFamily, ServiceModel } from './model/types.ts';
 import { planService, type Topology } from './plan/plan-service.ts';
-import { type Conflict, PlanTable, samePlan } from './plan/plan-table.ts';
+import { type Conflict, PlanTable, planKey, samePlan } from './plan/plan-table.ts';
 import type { PlanChange, ServicePortPlan } from './plan/types.ts';
 
 /** What a flush did. */
@@ -23,6 +23,8 @@ export interface FamilyProxyOptions {
   log: Logger;
 }
 
+/** In how many parts a bad Service is looked for. */
+const parts = 16;
 const retry = { initialMs: 100, maximumMs: 30_000 };
 
 /**
@@ -40,6 +42,8 @@ export class FamilyProxy {
   readonly #pending = new Map<string, PlanChange>();
   readonly #setAside = new Map<string, number>();
   readonly #backoff: Backoff;
+  /** Comparisons that failed, one after another. */
+  #failures = 0;
 
   constructor(options: FamilyProxyOptions) {
     this.family = options.family;
@@ -100,9 +104,46 @@ export class FamilyProxy {
    */
   async adopt(): Promise<{ written: number; kept: number }> {
     const refused = new Set(this.#setAside.keys());
-    const result = await this.#backend.adopt([...this.#heldWithout(refused)]);
+    const plans = [...this.#heldWithout(refused)];
+    let result: { written: number; kept: number };
+    try {
+      result = await this.#backend.adopt(plans);
+    } catch (error) {
+      // The first time it may be something that passes.
+      if (this.#failures++ === 0) throw error;
+      result = await this.#adoptWithoutBad(plans, error);
+      for (const key of this.#setAside.keys()) refused.add(key);
+    }
+    this.#failures = 0;
     for (const key of [...this.#pending.keys()]) if (!refused.has(key)) this.#pending.delete(key);
     return result;
+  }
+  /**
+   * Finds the part that the kernel refuses, writes the rest, and then that part one by one. Attempts that fail change nothing,
+   * so that only this part's rules are away for a moment. @throws the error when there is no such part
+   */
+  async #adoptWithoutBad(
+    plans: readonly ServicePortPlan[],
+    error: unknown,
+  ): Promise<{ written: number; kept: number }> {
+    const size = Math.ceil(plans.length / parts);
+    for (let at = 0; at < plans.length; at += size) {
+      const result = await this.#backend
+        .adopt([...plans.slice(0, at), ...plans.slice(at + size)])
+        .catch(() => undefined);
+      if (!result) continue;
+      for (const plan of plans.slice(at, at + size)) {
+        const change: PlanChange = { key: planKey(plan), after: plan };
+        try {
+          result.written += (await this.#backend.apply([change])).written;
+        } catch (reason) {
+          this.#log.error('service set aside', { service: change.key, error: reason });
+          this.#refused(change);
+        }
+      }
+      return result;
+    }
+    throw error;
   }
   /** The plans, but of the refused ones what was there before. */
   *#heldWithout(refused: ReadonlySet<string>): Generator<ServicePortPlan> {
