@@ -41,6 +41,23 @@ export interface ComponentModule<F extends Flags = Flags> {
   start(values: FlagValues<F>, context: ComponentContext): Promise<Reloadable> | Reloadable;
   /** What else the command does, as `deckhand <name> <action> [OPTIONS]`: gives the exit status. */
   actions?: Record<string, (values: FlagValues<F>, context: ComponentContext) => Promise<number>>;
+  /** The same for what has options and a --help of its own; loaded when it is called. */
+  verbs?: Record<string, { summary: string; load: () => Promise<Verb> }>;
+}
+
+/** One of {@link ComponentModule.verbs}. */
+export interface Verb<F extends Flags = Flags> {
+  summary: string;
+  /** What stands behind the name in --help, with everything that is to be known before the options. */
+  usage: string;
+  flags: F;
+  /** Gives the exit status. */
+  run(values: FlagValues<F>, context: ComponentContext): Promise<number>;
+}
+
+/** Keeps the types of a verb's flags and of its values together. */
+export function defineVerb<F extends Flags>(verb: Verb<F>): Verb {
+  return verb as unknown as Verb;
 }
 
 /** Keeps the types of a module's flags and of its values together. */

@@ -9,11 +9,17 @@ import type { StatusReport } from './status.ts';
 import type { Instance, UpEvents } from './up.ts';
 import type { UpOptions } from './up-options.ts';
 
-export { type CommandName, type ComponentModule, type ComponentName, componentNames } from './component-module.ts';
+export {
+  type CommandName,
+  type ComponentModule,
+  type ComponentName,
+  componentNames,
+  type Verb,
+} from './component-module.ts';
 export { startDetached } from './detach.ts';
 export { describeFlags, type Flags, type FlagValues, parseFlags, readDuration, UsageError } from './flags.ts';
 export { loadComponent } from './load-component.ts';
-export { runAction, runAlone } from './run-alone.ts';
+export { makeContext, runAction, runAlone } from './run-alone.ts';
 export { setUp } from './setup.ts';
 export { dataDirFlag, readUpOptions, upFlags } from './up-options.ts';
 export type { DownOutcome, Instance, ListedImage, RuntimeChoice, StatusReport, UpEvents, UpOptions };

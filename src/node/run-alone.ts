@@ -50,7 +50,8 @@ export async function runAction(
   return module.actions![action]!(values as never, makeContext(module.name, values));
 }
 
-function makeContext(name: string, values: Record<string, unknown>): ComponentContext {
+/** The context of a command that logs to standard error. */
+export function makeContext(name: string, values: Record<string, unknown>): ComponentContext {
   let level: Level = readLogLevel(String(values['v'] ?? 2)) >= 4 ? 'debug' : 'info';
   const write = (line: string): void => void process.stderr.write(line);
   const sinks = { text: textSink(write, systemClock.now), json: jsonSink(write, systemClock.now) };

@@ -77,6 +77,12 @@ export default defineComponent<Flags>({
       },
     };
   },
+  verbs: {
+    explain: {
+      summary: 'tell what becomes of a packet, rule by rule, and whether the kernel agrees',
+      load: async () => (await import('../proxy-verbs/explain.ts')).default,
+    },
+  },
 });
 
 /** The configuration as it is now, for a proxy that runs. */
