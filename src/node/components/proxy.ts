@@ -82,6 +82,10 @@ export default defineComponent<Flags>({
       summary: 'tell what becomes of a packet, rule by rule, and whether the kernel agrees',
       load: async () => (await import('../proxy-verbs/explain.ts')).default,
     },
+    status: {
+      summary: 'show what is wanted and what the kernel has, Service by Service',
+      load: async () => (await import('../proxy-verbs/status.ts')).default,
+    },
   },
 });
 

@@ -125,8 +125,8 @@ function compare(
   const ends = [...(plan?.cluster ?? []), ...(plan?.local ?? [])].map((one) => addressWithPort(one.address, one.port));
   if (stayed !== undefined && !ends.includes(stayed))
     differences.push(`the client ${packet.source} is led to ${stayed}, which is no endpoint any more`);
-  differences.push(...kernel.baseDifferences(expected.options));
-  if (plan) differences.push(...kernel.differences(plan, expected.options));
+  differences.push(...kernel.compareBase(expected.options).differences);
+  if (plan) differences.push(...kernel.compare(plan, expected.options).differences);
   return { state: differences.length > 0 ? 'differs' : 'agrees', differences };
 }
 

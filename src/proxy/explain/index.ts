@@ -10,5 +10,6 @@ export { type Candidate, type Explanation, explainPacket, percent } from './expl
 export type { KernelView } from './kernel-view.ts';
 export { KernelNodeView } from './node-view.ts';
 export { findRenderedMode, readKernel } from './read-kernel.ts';
+export { type ServicePortStatus, serviceStatus } from './service-status.ts';
 export type { PlanQuery, ProxyState, ServiceProblemReport } from './state.ts';
 export { frontendAt, frontendOf, parseTarget, type Target, TargetError } from './target.ts';

@@ -11,8 +11,10 @@ import { IptablesMachine } from '../tracer/iptables-machine.ts';
 import { tablesOf } from '../tracer/iptables-rendered.ts';
 import { parseRule } from '../tracer/iptables-rules.ts';
 import type { TraceableRules } from '../tracer/packet.ts';
-import type { KernelView } from './kernel-view.ts';
+import type { Comparison, KernelView } from './kernel-view.ts';
 
+/** Chains of one Service or endpoint. */
+const serviceChain = /^KUBE-(SVC|SVL|EXT|FW|SEP)-/;
 const tables = ['nat', 'filter'] as const satisfies IptablesTable[];
 
 /** The nat and filter tables; undefined when no chain of a proxy is in them. @throws IptablesError */
@@ -61,15 +63,24 @@ class IptablesView implements KernelView {
     this.rules = new IptablesMachine({ ...tablesOf(rules, isRecent), policies });
   }
 
-  differences(plan: ServicePortPlan, options: BackendOptions): string[] {
+  compare(plan: ServicePortPlan, options: BackendOptions): Comparison {
     return this.#compare(renderPlan(plan, this.#renderOptions(options)));
   }
-  baseDifferences(options: BackendOptions): string[] {
+  compareBase(options: BackendOptions): Comparison {
     const base = baseRules(options);
     return this.#compare({
       chains: base.chains,
       rules: [...base.rules, ...nodePortJumps(options), ...jumpRules(options)],
     });
+  }
+  surplus(plans: readonly ServicePortPlan[], options: BackendOptions): string[] {
+    const render = this.#renderOptions(options);
+    const wanted = new Set(
+      plans.flatMap((plan) => renderPlan(plan, render).chains.map(({ table, name }) => `${table} ${name}`)),
+    );
+    return [...this.#rules.keys()]
+      .filter((key) => serviceChain.test(key.split(' ')[1]!) && !wanted.has(key))
+      .map((key) => `chain ${key} belongs to no Service`);
   }
   preload(): void {}
   close(): void {}
@@ -80,22 +91,25 @@ class IptablesView implements KernelView {
     return { ...options, comments: true, recent: all.some((rule) => rule.includes('-m recent ')) };
   }
 
-  #compare({ chains, rules }: RuleSet): string[] {
-    const missing = chains
-      .filter(({ table, name }) => !this.#rules.has(`${table} ${name}`))
-      .map(({ table, name }) => `${table} chain ${name} is missing`);
-    for (const { table, chain, text } of rules) {
-      if (!this.#rules.has(`${table} ${chain}`)) continue;
-      if (!this.#inChain(`${table} ${chain}`).has(meaning(text))) missing.push(`${table} ${chain}: ${text} is missing`);
-    }
+  #compare({ chains, rules }: RuleSet): Comparison {
+    const found: Comparison = { parts: chains.length + rules.length, missing: 0, differences: [] };
+    const miss = (what: string) => {
+      found.missing++;
+      found.differences.push(what);
+    };
+    for (const { table, name } of chains)
+      if (!this.#rules.has(`${table} ${name}`)) miss(`${table} chain ${name} is missing`);
+    for (const { table, chain, text } of rules)
+      if (!this.#rules.has(`${table} ${chain}`)) found.missing++;
+      else if (!this.#inChain(`${table} ${chain}`).has(meaning(text))) miss(`${table} ${chain}: ${text} is missing`);
     for (const { table, name } of chains) {
       const wanted = rules.filter((rule) => rule.table === table && rule.chain === name).length;
       const there = this.#rules.get(`${table} ${name}`)?.length ?? 0;
       // Chains of one Service alone hold nothing else.
-      if (/^KUBE-(SVC|SVL|EXT|FW|SEP)-/.test(name) && there > wanted)
-        missing.push(`${table} chain ${name} has ${there} rules in place of ${wanted}`);
+      if (serviceChain.test(name) && there > wanted)
+        found.differences.push(`${table} chain ${name} has ${there} rules in place of ${wanted}`);
     }
-    return missing;
+    return found;
   }
   #inChain(key: string): Set<string> {
     let known = this.#known.get(key);

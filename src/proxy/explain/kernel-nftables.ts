@@ -1,16 +1,17 @@
 import { type InspectedChain, NftablesInspector, NftablesSocket, type SetElement } from '../../host/nftables/index.ts';
 import type { BackendOptions } from '../backends/backend.ts';
+import { chainName, type DispatchChain } from '../backends/nftables/dispatch-chains.ts';
 import { familyFacts } from '../backends/nftables/keys.ts';
-import { declareSets, tableName } from '../backends/nftables/layout.ts';
+import { declareSets, sets, tableName } from '../backends/nftables/layout.ts';
 import { elementKey, elementValue, renderPlan } from '../backends/nftables/render.ts';
 import type { IpFamily } from '../model/types.ts';
 import type { ServicePortPlan } from '../plan/types.ts';
 import { describeKey } from '../tracer/describe-key.ts';
 import { readTable } from '../tracer/nftables-kernel.ts';
 import { NftablesMachine } from '../tracer/nftables-machine.ts';
-import { renderTable } from '../tracer/nftables-rendered.ts';
+import { renderBaseChains, renderDispatchChains } from '../tracer/nftables-rendered.ts';
 import type { TraceableRules } from '../tracer/packet.ts';
-import type { KernelView } from './kernel-view.ts';
+import type { Comparison, KernelView } from './kernel-view.ts';
 
 /** The proxy's nftables table; undefined when there is none. @throws NetlinkError */
 export function readNftables(family: IpFamily): KernelView | undefined {
@@ -27,6 +28,7 @@ class NftablesView implements KernelView {
   readonly #family: IpFamily;
   readonly #inspector: NftablesInspector;
   readonly #chains: ReadonlyMap<string, InspectedChain>;
+  readonly #compared = new Map<string, string[]>();
   #elements: Map<string, Map<string, SetElement>> | undefined;
 
   constructor(family: IpFamily, inspector: NftablesInspector, chains: ReadonlyMap<string, InspectedChain>) {
@@ -36,14 +38,33 @@ class NftablesView implements KernelView {
     this.rules = new NftablesMachine(readTable(inspector, family)!);
   }
 
-  differences(plan: ServicePortPlan, options: BackendOptions): string[] {
-    const { elements } = renderPlan(plan, familyFacts[this.#family]);
-    const differences = elements.flatMap(({ set, element }) => this.#compareElement(set, element));
-    return [...differences, ...this.#compareChains(renderTable([plan], options).chains, (chain) => !chain.hook)];
+  compare(plan: ServicePortPlan, options: BackendOptions): Comparison {
+    const { elements, chains } = renderPlan(plan, familyFacts[this.#family]);
+    const found: Comparison = { parts: elements.length, missing: 0, differences: [] };
+    for (const { set, element } of elements) this.#compareElement(set, element, found);
+    for (const chain of chains) this.#compareDispatch(chain, options, found);
+    return found;
   }
 
-  baseDifferences(options: BackendOptions): string[] {
-    return this.#compareChains(renderTable([], options).chains, () => true);
+  compareBase(options: BackendOptions): Comparison {
+    const chains = renderBaseChains(options);
+    const differences = chains.flatMap((chain) => this.#compareChain(chain));
+    return { parts: chains.length, missing: 0, differences };
+  }
+
+  surplus(plans: readonly ServicePortPlan[]): string[] {
+    const wanted = new Set(
+      plans.flatMap((plan) =>
+        renderPlan(plan, familyFacts[this.#family]).elements.map(({ set, element }) => `${set} ${elementKey(element)}`),
+      ),
+    );
+    return [...(this.#elements ?? [])].flatMap(([set, elements]) =>
+      set === sets.affinity
+        ? []
+        : [...elements]
+            .filter(([key]) => !wanted.has(`${set} ${key}`))
+            .map(([, { key }]) => `${set} ${describeKey(set, key, this.#family)} belongs to no Service`),
+    );
   }
 
   preload(): void {
@@ -65,11 +86,13 @@ class NftablesView implements KernelView {
     this.#inspector.close();
   }
 
-  #compareElement(set: string, wanted: SetElement): string[] {
+  #compareElement(set: string, wanted: SetElement, into: Comparison): void {
     const where = `${set} ${describeKey(set, wanted.key, this.#family)}`;
     const found = this.#find(set, wanted);
-    if (!found) return [`${where} is missing`];
-    return elementValue(found) === elementValue(wanted) ? [] : [`${where} leads elsewhere`];
+    if (!found) {
+      into.missing++;
+      into.differences.push(`${where} is missing`);
+    } else if (elementValue(found) !== elementValue(wanted)) into.differences.push(`${where} leads elsewhere`);
   }
   #find(set: string, wanted: SetElement): SetElement | undefined {
     if (this.#elements) return this.#elements.get(set)?.get(elementKey(wanted));
@@ -77,19 +100,28 @@ class NftablesView implements KernelView {
     return this.#inspector.element(table, set, wanted.key);
   }
 
-  #compareChains(wanted: ReadonlyMap<string, InspectedChain>, select: (chain: InspectedChain) => boolean): string[] {
-    return [...wanted.values()].filter(select).flatMap((chain) => {
-      const found = this.#chains.get(chain.name);
-      if (!found) return [`chain ${chain.name} is missing`];
-      if (JSON.stringify(found.hook ?? {}) !== JSON.stringify({ ...chain.hook, ...policyOf(chain) }))
-        return [`chain ${chain.name} is hooked in elsewhere`];
-      const same = found.rules.length === chain.rules.length;
-      const at = chain.rules.findIndex((rule, index) => rulesText(found.rules[index]) !== rulesText(rule));
-      if (same && at < 0) return [];
-      if (at < 0) return [`chain ${chain.name} has ${found.rules.length} rules in place of ${chain.rules.length}`];
-      const { comment } = chain.rules[at]!;
+  /** Many Services share a chain: each is compared once. */
+  #compareDispatch(chain: DispatchChain, options: BackendOptions, into: Comparison): void {
+    const name = chainName(chain);
+    let differences = this.#compared.get(name);
+    if (!differences) {
+      differences = renderDispatchChains(chain, options).flatMap((one) => this.#compareChain(one));
+      this.#compared.set(name, differences);
+    }
+    into.differences.push(...differences);
+  }
+
+  #compareChain(chain: InspectedChain): string[] {
+    const found = this.#chains.get(chain.name);
+    if (!found) return [`chain ${chain.name} is missing`];
+    if (JSON.stringify(found.hook ?? {}) !== JSON.stringify({ ...chain.hook, ...policyOf(chain) }))
+      return [`chain ${chain.name} is hooked in elsewhere`];
+    const at = chain.rules.findIndex((rule, index) => rulesText(found.rules[index]) !== rulesText(rule));
+    const { comment } = chain.rules[at] ?? {};
+    if (at >= 0)
       return [`chain ${chain.name}: rule ${at + 1}${comment ? ` (${comment})` : ''} is missing or another one`];
-    });
+    if (found.rules.length === chain.rules.length) return [];
+    return [`chain ${chain.name} has ${found.rules.length} rules in place of ${chain.rules.length}`];
   }
 }
 

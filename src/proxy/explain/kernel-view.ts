@@ -7,14 +7,23 @@ export interface KernelView {
   readonly mode: ProxyMode;
   /** The rules as the kernel has them. */
   readonly rules: TraceableRules;
-  /**
-   * What of this plan is missing or otherwise in the kernel, one sentence each; empty when all is there. `options` are
-   * those of the proxy that should have written it.
-   */
-  differences(plan: ServicePortPlan, options: BackendOptions): string[];
+  /** What of this plan is missing or otherwise in the kernel. `options`: of the proxy that should have written it. */
+  compare(plan: ServicePortPlan, options: BackendOptions): Comparison;
   /** The same for what does not depend on Services. */
-  baseDifferences(options: BackendOptions): string[];
+  compareBase(options: BackendOptions): Comparison;
+  /** What is there and belongs to none of the plans, which must be all; after {@link preload}. */
+  surplus(plans: readonly ServicePortPlan[], options: BackendOptions): string[];
   /** Reads everything at once, for when many plans are to be compared. */
   preload(): void;
   close(): void;
+}
+
+/** What a comparison with the kernel found. */
+export interface Comparison {
+  /** How many elements, rules or chains there should be. */
+  parts: number;
+  /** How many of them are not there at all. */
+  missing: number;
+  /** What is missing or otherwise, one sentence each. */
+  differences: string[];
 }

@@ -12,7 +12,6 @@ import {
   chainName,
   type DispatchChain,
   rememberChain,
-  rememberName,
   renderChain,
   requiredChains,
 } from '../backends/nftables/dispatch-chains.ts';
@@ -26,24 +25,13 @@ import type { Flight } from './packet.ts';
 /** The table that the nftables backend writes for these plans, without a kernel. */
 export function renderTable(plans: Iterable<ServicePortPlan>, options: BackendOptions): TracedTable {
   const facts = familyFacts[options.family];
-  const chains = new Map<string, InspectedChain>();
-  const addChain = ({ name, hook, rules }: ChainPlan) => {
-    if (chains.has(name)) return;
-    const decoded = rules.map(({ comment, steps }) => ({ comment, handle: 0n, steps: decodeSteps(steps) }));
-    chains.set(name, { name, hook, rules: decoded });
-  };
-  const addDispatch = (chain: DispatchChain) => {
-    if (chains.has(chainName(chain))) return;
-    for (const other of requiredChains(chain)) addDispatch(other);
-    addChain(renderChain(chain, options));
-    if (chain.affinitySeconds > 0 && !chains.has(rememberName(chain.affinitySeconds)))
-      addChain(rememberChain(chain.affinitySeconds, options));
-  };
-  for (const chain of baseChains(options)) addChain(chain);
+  const chains = new Map(renderBaseChains(options).map((chain) => [chain.name, chain]));
   const sets = new Map(declareSets(facts).map((set) => [set.name, new RenderedSet(set)]));
   for (const plan of plans) {
     const rendered = renderPlan(plan, facts);
-    for (const chain of rendered.chains) addDispatch(chain);
+    for (const chain of rendered.chains)
+      if (!chains.has(chainName(chain)))
+        for (const made of renderDispatchChains(chain, options)) chains.set(made.name, made);
     for (const { set, element } of rendered.elements) sets.get(set)!.add(element);
   }
   return {
@@ -54,6 +42,27 @@ export function renderTable(plans: Iterable<ServicePortPlan>, options: BackendOp
       return set?.declaration.dynamic ? findClient(set, key, flight) : set?.find(key);
     },
   };
+}
+
+/** The chains that do not depend on Services. */
+export function renderBaseChains(options: BackendOptions): InspectedChain[] {
+  return baseChains(options).map(decodeChain);
+}
+
+/** A chain that elements lead to, with those that it leads to itself. */
+export function renderDispatchChains(chain: DispatchChain, options: BackendOptions): InspectedChain[] {
+  const own = [renderChain(chain, options)];
+  if (chain.affinitySeconds > 0) own.push(rememberChain(chain.affinitySeconds, options));
+  return [...requiredChains(chain).flatMap((other) => renderDispatchChains(other, options)), ...own.map(decodeChain)];
+}
+
+function decodeChain({ name, hook, rules: planned }: ChainPlan): InspectedChain {
+  const rules = planned.map(({ comment, steps }) => ({
+    comment,
+    handle: 0n,
+    steps: decodeSteps(steps),
+  }));
+  return { name, hook, rules };
 }
 
 /** What a table would remember of the packet's client: nothing, or where the packet says that it was before. */
