@@ -12,8 +12,8 @@ export {
   proxyFlags,
 } from './configuration.ts';
 export { ProxyError, type ProxyErrorCode } from './errors.ts';
-export { type ApiAccess, openApiAccess } from './live/api-access.ts';
 export * from './explain/index.ts';
+export { type ApiAccess, openApiAccess } from './live/api-access.ts';
 export type { NodeFacts, NodeSource } from './node-facts.ts';
 export { applyOomScore, prepareNode } from './node-settings.ts';
 export type { LiveConfiguration, NextConfiguration, ProxyConfig } from './proxy-config.ts';

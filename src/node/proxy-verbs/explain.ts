@@ -2,6 +2,7 @@ import { resources } from '../../api/index.ts';
 import {
   type Explanation,
   explainPacket,
+  explainUnroutable,
   type IpFamily,
   KernelNodeView,
   type KernelView,
@@ -36,7 +37,8 @@ refused or dropped, or the kernel differs from what should be there, with 2 when
     if (!values.to) throw new UsageError('--to is missing: say where the packet goes');
     const sources = await openSources(values as SourceValues, context);
     try {
-      const all = await explainAll({ ...values, to: values.to }, sources, context);
+      using reader = new NodeReader();
+      const all = await explainAll({ ...values, to: values.to }, { sources, reader }, context);
       if (values.output === 'json') console.log(JSON.stringify(all.length === 1 ? all[0] : all, undefined, 2));
       else console.log(all.map(printExplanation).join('\n\n'));
       return all.every(isFine) ? 0 : 1;
@@ -58,35 +60,47 @@ export interface Question {
   interface?: string;
 }
 
+/** What is read of the node and its kernel, each once. */
+export class NodeReader {
+  readonly view = new KernelNodeView();
+  readonly #kernels = new Map<IpFamily, KernelView | undefined>();
+
+  /** The rules of a family; undefined when there are none. */
+  async kernel(family: IpFamily, { mode }: Sources, context: ComponentContext): Promise<KernelView | undefined> {
+    if (!this.#kernels.has(family)) this.#kernels.set(family, await readKernel(mode, family, context));
+    return this.#kernels.get(family);
+  }
+  [Symbol.dispose](): void {
+    for (const kernel of this.#kernels.values()) kernel?.close();
+    this.view.close();
+  }
+}
+
 /** Explains a packet to every address of the destination that the source can call. */
 export async function explainAll(
   question: Question,
-  sources: Sources,
+  { sources, reader }: { sources: Sources; reader: NodeReader },
   context: ComponentContext,
 ): Promise<Explained[]> {
   const from = await resolveSource(question.from, question.namespace, sources);
-  const known = from.addresses.map((address): IpFamily => (address.includes(':') ? 6 : 4));
+  const known = from.addresses.map(familyOf);
   const families = known.length > 0 ? [...new Set(known)] : ([4, 6] as const);
   const destinations = await resolveDestinations(question.to, question.namespace, families, sources);
-  const node = new KernelNodeView();
-  const kernels = new Map<IpFamily, KernelView | undefined>();
-  try {
-    const all: Explained[] = [];
-    for (const to of destinations) {
-      const family: IpFamily = to.address.includes(':') ? 6 : 4;
-      const source = from.addresses.find((one) => (one.includes(':') ? 6 : 4) === family);
-      if (from.addresses.length > 0 && source === undefined)
-        throw new UsageError(`--from ${question.from} has no IPv${family} address to call ${to.address} with`);
-      const packet = makePacket({ family, source, to, link: question.interface }, node);
-      if (!kernels.has(family)) kernels.set(family, await readKernel(sources.mode, family, context));
-      const kernel = kernels.get(family);
-      all.push(await explainOne({ from, to, packet }, { kernel, node, sources }));
-    }
-    return all;
-  } finally {
-    for (const kernel of kernels.values()) kernel?.close();
-    node.close();
+  const all: Explained[] = [];
+  for (const to of destinations) {
+    const family = familyOf(to.address);
+    const source = from.addresses.find((one) => familyOf(one) === family);
+    if (from.addresses.length > 0 && source === undefined)
+      throw new UsageError(`--from ${question.from} has no IPv${family} address to call ${to.address} with`);
+    const packet = makePacket({ family, source, to, link: question.interface }, reader.view);
+    const kernel = await reader.kernel(family, sources, context);
+    all.push(await explainOne({ from, to, packet }, { kernel, node: reader.view, sources }));
   }
+  return all;
+}
+
+function familyOf(address: string): IpFamily {
+  return address.includes(':') ? 6 : 4;
 }
 
 function makePacket(
@@ -94,9 +108,8 @@ function makePacket(
   node: KernelNodeView,
 ): TracedPacket {
   const { family, to, link } = asked;
-  const source = asked.source ?? node.sourceFor(to.address);
-  if (source === undefined) throw new Error(`the node has no route to ${to.address}: its programs cannot call it`);
-  const own = node.isLocal(source);
+  const source = asked.source ?? node.sourceFor(to.address) ?? '';
+  const own = source === '' || node.isLocal(source);
   return {
     family,
     protocol: to.protocol,
@@ -112,6 +125,9 @@ async function explainOne(
   { kernel, node, sources }: { kernel: KernelView | undefined; node: KernelNodeView; sources: Sources },
 ): Promise<Explained> {
   const { expectations } = sources;
+  const origin = expectations?.origin ?? 'kernel';
+  if (packet.source === '')
+    return { ...explainUnroutable(packet, sources.mode), from, to, origin, pods: {}, notes: [] };
   const { family, destination: address, destinationPort: port } = packet;
   const expected = expectations?.families.includes(family)
     ? {
@@ -135,7 +151,7 @@ async function explainOne(
   if (!expectations)
     notes.push(`no proxy runs in this network namespace, and ${sources.apiError}: only the kernel was read`);
   const pods = await podsOf(explanation, sources);
-  return { ...explanation, from, to, origin: expectations?.origin ?? 'kernel', pods, notes };
+  return { ...explanation, from, to, origin, pods, notes };
 }
 
 /** Names of the pods behind the candidates, as far as the API server tells. */

@@ -12,7 +12,10 @@ const kinds = {
 export function printExplanation(explained: Explained): string {
   const { packet, service, mode, path, kernel, reason, notes } = explained;
   const by = packet.inputInterface === '' ? 'from the node itself' : `by link ${packet.inputInterface}`;
-  const from = explained.from.name === packet.source ? packet.source : `${packet.source} (${explained.from.name})`;
+  const from =
+    packet.source === '' || explained.from.name === packet.source
+      ? explained.from.name
+      : `${packet.source} (${explained.from.name})`;
   const lines = [
     `packet    ${packet.protocol} ${from} to ${packet.destination} port ${packet.destinationPort}, ${by}; mode ${mode}`,
     ...(service ? [`service   ${describeService(explained)}`] : []),
@@ -41,6 +44,7 @@ function describeService({ service }: Explained): string {
 function describeResult({ verdict, candidates, stays, packet }: Explained): string {
   if (verdict === 'rejected') return 'refused: the caller is told that the port is unreachable';
   if (verdict === 'dropped') return 'dropped without an answer';
+  if (verdict === 'unroutable') return 'not sent: the network is unreachable';
   if (verdict === 'untouched') return `passed on as it is, to ${packet.destination}`;
   const masks = new Set(candidates.map((one) => one.masquerade));
   const source =

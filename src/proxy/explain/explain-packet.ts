@@ -38,7 +38,7 @@ export interface Explanation {
   packet: TracedPacket;
   mode: ProxyMode;
   service?: ExplainedService;
-  verdict: 'sent' | 'untouched' | 'rejected' | 'dropped' | 'mixed';
+  verdict: 'sent' | 'untouched' | 'rejected' | 'dropped' | 'mixed' | 'unroutable';
   reason: Reason;
   candidates: Candidate[];
   /** Whether the client is led to where it was before. */
@@ -80,6 +80,21 @@ export function explainPacket(
     stays: ways.some((way) => way.stayed),
     path: ways[0]?.steps ?? [],
     kernel: compare(packet, wanted, real, { expected, kernel, stayed, plan: service?.plan }),
+  };
+}
+
+/** The explanation of a packet that no program of the node can send, because no route leads there. */
+export function explainUnroutable(packet: TracedPacket, mode: ProxyMode): Explanation {
+  const text = `the node has no route to ${packet.destination}: its programs cannot call it, whatever the rules say`;
+  return {
+    packet,
+    mode,
+    verdict: 'unroutable',
+    reason: { code: 'no-route', text },
+    candidates: [],
+    stays: false,
+    path: [],
+    kernel: { state: 'unread', differences: [] },
   };
 }
 

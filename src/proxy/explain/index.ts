@@ -6,7 +6,7 @@ export type { Frontend, ServicePortPlan } from '../plan/types.ts';
 export { splitEndpoint } from '../tracer/nftables-rendered.ts';
 export type { TracedPacket, TraceStep } from '../tracer/packet.ts';
 export { type Expectations, expectationsOfApi, expectationsOfProxy } from './expectations.ts';
-export { type Candidate, type Explanation, explainPacket, percent } from './explain-packet.ts';
+export { type Candidate, type Explanation, explainPacket, explainUnroutable, percent } from './explain-packet.ts';
 export type { KernelView } from './kernel-view.ts';
 export { KernelNodeView } from './node-view.ts';
 export { findRenderedMode, readKernel } from './read-kernel.ts';

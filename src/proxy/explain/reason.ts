@@ -12,6 +12,7 @@ export interface Reason {
     | 'unused-port'
     | 'unallocated-address'
     | 'not-a-service'
+    | 'no-route'
     | 'other-rule';
   text: string;
 }
